@@ -1,0 +1,1 @@
+"""The connectors that ship with streamad, each behind `streamad.ports`."""

@@ -1,0 +1,1 @@
+"""The evidence: every published number comes from a command here."""

@@ -1,0 +1,1 @@
+"""From decoded records to what a detector reads."""

@@ -1,0 +1,1 @@
+"""Labels and which events to ask about."""

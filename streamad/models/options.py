@@ -1,0 +1,27 @@
+"""The `detector` section of the config."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from streamad.records.schema import Section
+
+
+class DetectorOptions(Section):
+    """Which detector scores the feed, and how it is trained."""
+
+    name: str = "dp_vae"
+    """The file under ``streamad/models`` that holds it: ``dae``, ``dp_vae``."""
+    members: int = Field(default=5, ge=1, le=64)
+    hidden: tuple[int, ...] = Field(default=(32, 16), min_length=1)
+    latent: int = Field(default=8, ge=1)
+    epochs: int = Field(default=8, ge=1)
+    batch: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-6, ge=0)
+    device: str = "auto"
+    """``auto`` is the GPU where there is one; ``cpu`` or ``cuda`` insist."""
+    threads: int = Field(default=1, ge=1)
+    """torch threads of the scorer; fixed, so that two replays add up alike."""
+    head: bool = True
+    """Whether labels train a UAI head on the detector."""

@@ -1,0 +1,158 @@
+"""What the outside of streamad must do: one protocol a port, two to four verbs each.
+
+The ports are drawn for a broker: positions are a map over partitions, the sink commits outputs and
+positions together or aborts, and after an abort the source is rewound. Connectors are found through
+the entry points ``streamad.sources`` and ``streamad.sinks``; each entry is a `SourcePlugin` or a
+`SinkPlugin`, so anyone can add one from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from streamad.records.batch import Block, Cursor
+from streamad.records.schema import PayloadFormat, Section
+
+Positions = Mapping[str, Cursor]
+"""partition -> where to go on; the empty map means the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to read right now; more may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A bounded source has nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """These partitions now belong to somebody else: uncommitted rows of them must be dropped."""
+
+    partitions: tuple[str, ...]
+
+
+class Source(Protocol):
+    """Where records come from. Used by one thread at a time.
+
+    `poll` is called in a loop by the reading thread; `seek` before the first poll and after an abort,
+    never while a poll is running; `close` once, at the end, also after an error.
+    """
+
+    def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
+        """The next rows, at most `max_rows`, all of one partition.
+
+        A bounded source returns full blocks (`max_rows` rows) until its partition ends, so that block
+        boundaries depend on nothing but the data. An unbounded source returns what it has after at most
+        `timeout` seconds. A record that is not yet complete (a line without its newline) waits.
+
+        Raises `InputError` for a source that cannot be read as what it is said to be.
+        """
+
+    def seek(self, positions: Positions) -> None:
+        """Go on from these cursors. Raises `InputError` where what lies behind a cursor has changed."""
+
+    def progress(self) -> float | None:
+        """The share of the source that was read, 0 to 1, or None where nobody can know."""
+
+    def close(self) -> None:
+        """Give back files and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that one transaction moves together. Rows are JSON-able dicts in CONTRACTS.md's formats."""
+
+    positions: Positions
+    """The cursors of every partition after this transaction."""
+    records: int
+    """The number of records of the feed up to and including this transaction."""
+    alerts: Sequence[Mapping[str, Any]] = ()
+    rejected: Sequence[Mapping[str, Any]] = ()
+    pool: Sequence[Mapping[str, Any]] = ()
+    """Records worth keeping so that they can be labeled and shown."""
+    scores: Any = None
+    """Scores of every record of the transaction, where a replay was asked to write them."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """The learned state that goes with these positions (JSON-able)."""
+
+
+class Sink(Protocol):
+    """Where a transaction goes. Used by the engine's thread only."""
+
+    def restore(self) -> tuple[Positions, Mapping[str, Any]] | None:
+        """The last committed positions and checkpoint, or None on a new state. Called once, first."""
+
+    def commit(self, commit: Commit) -> None:
+        """Make all of it durable, or none of it.
+
+        Raises `CommitAborted` when it was rolled back and may be tried again after a rewind, and
+        `StoreError` when it cannot be written at all.
+        """
+
+    def close(self) -> None:
+        """Give back files and connections."""
+
+
+class Outlet(Protocol):
+    """Where committed alerts are pushed to, behind the store (an outbox). Used by one thread of its own.
+
+    May block: the engine never waits for it.
+    """
+
+    def resume(self, mark: Mapping[str, Any] | None) -> None:
+        """Called once, first, with the mark that the last `deliver` returned (None: nothing delivered yet)."""
+
+    def deliver(self, lines: Sequence[bytes]) -> Mapping[str, Any]:
+        """Push alert lines (NDJSON, each with its newline) in order; returns the mark to resume after them."""
+
+    def close(self) -> None:
+        """Give back files and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlugin:
+    """What an entry point of ``streamad.sources`` points to."""
+
+    options: type[SourceOptions]
+    open: Callable[[Any, SourceContext], Source]
+    """(validated options, context) -> source"""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlugin:
+    """What an entry point of ``streamad.sinks`` points to."""
+
+    options: type[SinkOptions]
+    open: Callable[[Any, Path], Outlet]
+    """(validated options, the folder that relative paths start from) -> outlet"""
+
+
+class SourceOptions(PayloadFormat):
+    """Base of every connector's source options: ``type`` is the entry point's name."""
+
+    type: str
+
+
+class SinkOptions(Section):
+    """Base of every connector's sink options: ``type`` is the entry point's name."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a source may know beside its options."""
+
+    folder: Path
+    """Relative paths start here: the config's folder."""
+    record_bytes: int
+    """A longer record is skipped as a stream and reported through `Block.faults`."""
+    seed: int
+    bounded: bool
+    """True for a replay: read what is there, then end."""

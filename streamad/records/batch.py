@@ -1,0 +1,125 @@
+"""The units of all work: a `Block` of raw payloads from a source, and the `Batch` decoded from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: A source's own, JSON-able place to go on from: opaque to everybody else.
+Cursor = dict[str, Any]
+
+MISSING_TIME = np.iinfo(np.int64).min
+"""The value of `Batch.times` where a record has no event time."""
+
+MISSING_CODE = -1
+"""The category code of a missing value."""
+
+OTHER_CODE = 0
+"""The category code of a value that the dictionary does not hold (it is full, or dropped it)."""
+
+ACCEPTED, REJECTED = 0, 1
+"""The values of `Batch.status`."""
+
+
+class Rejection(NamedTuple):
+    """Why a payload could not become a record."""
+
+    reason: str
+    """A fixed code, see `REASONS`."""
+    field: str | None = None
+    detail: str = ""
+
+
+#: Every reason a payload can be rejected for.
+REASONS = (
+    "bad_time",
+    "duplicate_key",
+    "empty",
+    "invalid_json",
+    "invalid_utf8",
+    "not_a_boolean",
+    "not_a_number",
+    "not_an_object",
+    "not_finite",
+    "too_deep",
+    "too_few_fields",
+    "too_long",
+    "too_many_fields",
+    "unterminated_quote",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Raw payloads of one partition, in order, as a source hands them out.
+
+    Payload ``i`` is ``data[starts[i]:ends[i]]`` without its line end. Its position is
+    ``f"{partition}:{offsets[i]}"`` for files.
+    """
+
+    partition: str
+    """The part of the position before the offset: ``kdd.csv``, ``conn.log~3``."""
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    """[n] first byte of each payload in `data`."""
+    ends: NDArray[np.int64]
+    """[n] one past the last byte of each payload in `data`."""
+    offsets: NDArray[np.int64]
+    """[n] line numbers (from 1), row numbers or offsets."""
+    cursor: Cursor
+    """Where the partition goes on after this block."""
+    columns: tuple[str, ...] | None = None
+    """The header in force, for CSV with a header."""
+    faults: dict[int, Rejection] = field(default_factory=dict)
+    """Rows that the source itself found unreadable (a line that is too long): row -> why."""
+    lengths: dict[int, int] = field(default_factory=dict)
+    """True length in bytes of the rows whose payload the source had to cut."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def payload(self, row: int) -> bytes:
+        """The bytes of one row."""
+        return self.data[self.starts[row] : self.ends[row]].tobytes()
+
+    def position(self, row: int) -> str:
+        """The identity of one row."""
+        return f"{self.partition}:{self.offsets[row]}"
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A decoded block: n rows, N numeric (and boolean) features, C categorical features.
+
+    Rejected rows hold NaN and -1 and are skipped by everything that scores or learns.
+    """
+
+    block: Block
+    numbers: NDArray[np.float64]
+    """[n, N] numeric features, then booleans as 0/1, in schema order; NaN = missing."""
+    codes: NDArray[np.int32]
+    """[n, C] category codes of the decoder's dictionary; -1 = missing, 0 = not in the dictionary."""
+    times: NDArray[np.int64]
+    """[n] event time, microseconds since 1970 UTC; `MISSING_TIME` where there is none."""
+    truth: NDArray[np.int8]
+    """[n] the label column, for evaluation only: 1 anomaly, 0 normal, -1 none."""
+    status: NDArray[np.uint8]
+    """[n] `ACCEPTED` or `REJECTED`."""
+    rejections: dict[int, Rejection]
+    """row -> why, for exactly the rejected rows."""
+    fast_rows: int
+    """How many rows the compiled decoder read."""
+    generation: int
+    """The generation of the dictionary that `codes` belongs to."""
+    unknown_fields: dict[str, int] = field(default_factory=dict)
+    """Fields that the schema does not name, with the number of rows that had them."""
+    first: int = 0
+    """The record number of row 0 in the feed, from 0 (rejected rows count); set by the engine."""
+
+    def __len__(self) -> int:
+        return len(self.block)

@@ -1,0 +1,96 @@
+"""What the fields of a feed mean: the `schema` section of the config."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FieldWord = Literal["numeric", "categorical", "boolean", "id", "time", "label", "ignore"]
+"""A feature of one of three kinds, or the role of a field that is no feature."""
+
+TimeFormat = str
+"""``iso``, ``epoch_s``, ``epoch_ms``, ``epoch_us``, or a strptime pattern that holds a ``%``."""
+
+
+class Section(BaseModel):
+    """Base of every config section: unknown keys are refused, values never shown in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TimeSpec(Section):
+    """Which field is the event time and how it is written."""
+
+    field: str
+    format: TimeFormat = "iso"
+    zone: str | None = None
+    """IANA zone for times that carry none; without it such a time is refused."""
+
+
+class TruthSpec(Section):
+    """How the label column of a historical file reads; used for evaluation only."""
+
+    normal: tuple[str, ...] = ("normal", "normal.", "0", "false")
+    """Values that mean normal; every other value that is not empty means anomaly."""
+
+
+class Schema(Section):
+    """The fields of a feed in column order."""
+
+    fields: dict[str, FieldWord] = Field(min_length=1)
+    time: TimeSpec | None = None
+    truth: TruthSpec = TruthSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for word in ("id", "time", "label"):
+            if len(self.names(word)) > 1:
+                message = f"at most one field can be {word}, found {', '.join(self.names(word))}"
+                raise ValueError(message)
+        named = self.names("time")
+        if (self.time is None) != (not named) or (self.time and self.time.field != named[0]):
+            message = "time.field and the field whose word is 'time' must be the same"
+            raise ValueError(message)
+        if not self.features:
+            message = "no field is a feature (numeric, categorical or boolean)"
+            raise ValueError(message)
+        return self
+
+    def names(self, *words: FieldWord) -> tuple[str, ...]:
+        """The fields with one of these words, in column order."""
+        return tuple(name for name, word in self.fields.items() if word in words)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns of `Batch.numbers`: numeric fields, then booleans."""
+        return self.names("numeric") + self.names("boolean")
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The columns of `Batch.codes`."""
+        return self.names("categorical")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every feature: `numbers`, then `categories`."""
+        return self.numbers + self.categories
+
+    @property
+    def key(self) -> str | None:
+        """The field that is carried as ``key``, if there is one."""
+        return next(iter(self.names("id")), None)
+
+    @property
+    def label(self) -> str | None:
+        """The truth column, if there is one."""
+        return next(iter(self.names("label")), None)
+
+
+class PayloadFormat(Section):
+    """How a payload is written; every source's options extend it."""
+
+    format: Literal["csv", "kdd", "ndjson", "parquet"] = "csv"
+    header: bool = True
+    """CSV only: the first line of each file names the columns. Without it, schema order is column order."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)

@@ -1,0 +1,1 @@
+"""The engine loop, the daemon and its logs."""

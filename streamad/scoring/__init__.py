@@ -1,0 +1,1 @@
+"""From a batch to scores, p-values, alerts and reasons."""

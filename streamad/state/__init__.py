@@ -1,0 +1,1 @@
+"""What outlives the process: buffer, artifacts, store."""

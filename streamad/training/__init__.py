@@ -1,0 +1,1 @@
+"""The one training loop and the process that it runs in."""

@@ -1,0 +1,40 @@
+"""The `training` section of the config."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from streamad.records.schema import Section
+
+
+class WarmUp(Section):
+    """When the first model is fitted: whichever comes first, or the end of a short file."""
+
+    records: int = Field(default=10_000, ge=1)
+    seconds: float = Field(default=300.0, gt=0)
+    """Daemon only."""
+
+
+class Window(Section):
+    """What training draws from."""
+
+    records: int = Field(default=100_000, ge=100)
+    hours: float | None = Field(default=None, gt=0)
+    """Also drop what is older than this, by event time in a replay and by arrival in the daemon."""
+    labeled: int = Field(default=10_000, ge=1)
+    """Labeled records that are kept beyond the window."""
+
+
+class TrainingOptions(Section):
+    """When the models learn."""
+
+    warm_up: WarmUp = WarmUp()
+    window: Window = Window()
+    every_records: int | None = Field(default=100_000, ge=1)
+    """Retrain after so many records."""
+    every_labels: int | None = Field(default=20, ge=1)
+    """Retrain after so many new labels."""
+    effect_after: int = Field(default=50_000, ge=0)
+    """Replay only: a training that begins at record n takes effect at record n + this."""
+    timeout: float = Field(default=900.0, gt=0)
+    """Seconds after which a trainer counts as hung."""
