@@ -9,7 +9,7 @@ StreamadError
 │   ├── StoreError           the store could not commit (disk full, I/O error)
 │   ├── BrokenFeedError      too many rejected records in a row of batches (the breaker)
 │   └── TrainingError        the trainer failed, and there is no model to go on with
-└── CommitAborted            the sink took the commit back: rewind and go on (never leaves the engine)
+└── CommitAbortedError            the sink took the commit back: rewind and go on (never leaves the engine)
 """
 
 from __future__ import annotations
@@ -62,5 +62,5 @@ class TrainingError(WorldError):
     """The trainer process failed and there is no model to go on with."""
 
 
-class CommitAborted(StreamadError):
+class CommitAbortedError(StreamadError):
     """The sink rolled the transaction back; the engine rewinds to the last committed positions."""

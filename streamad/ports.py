@@ -91,7 +91,7 @@ class Sink(Protocol):
     def commit(self, commit: Commit) -> None:
         """Make all of it durable, or none of it.
 
-        Raises `CommitAborted` when it was rolled back and may be tried again after a rewind, and
+        Raises `CommitAbortedError` when it was rolled back and may be tried again after a rewind, and
         `StoreError` when it cannot be written at all.
         """
 
