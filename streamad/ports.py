@@ -76,10 +76,25 @@ class Commit:
     rejected: Sequence[Mapping[str, Any]] = ()
     pool: Sequence[Mapping[str, Any]] = ()
     """Records worth keeping so that they can be labeled and shown."""
-    scores: Any = None
-    """Scores of every record of the transaction, where a replay was asked to write them."""
+    met: Sequence[Any] = ()
+    """Labels whose record came by, completed by it (`streamad.learning.labels.Label`)."""
+    applied: Sequence[Any] = ()
+    """Label changes in the order in which they were applied (`streamad.learning.labels.Applied`)."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    """The learned state that goes with these positions (JSON-able)."""
+    """The learned state that goes with these positions: name -> JSON-able value or bytes. A name that is
+    absent keeps what it had, so that a large part is only written when it changed."""
+    alert_numbers: Sequence[int] = ()
+    """The record number of each alert."""
+    attached: Sequence[Mapping[str, Any]] = ()
+    """Records that labels waited for: ``event_id``, ``record``, ``record_number``."""
+    applied: Sequence[Mapping[str, Any]] = ()
+    """Label changes in the order of their application: ``label_id``, ``event_id``, ``verdict`` and the
+    ``record_number`` at which each took effect."""
+    versions: Sequence[Mapping[str, Any]] = ()
+    """Versions that began or changed: ``number``, ``status`` and, once each, ``created_record``, ``parent``
+    and ``numbers``."""
+    handled: Sequence[int] = ()
+    """Requests of other commands (promote, rollback) that this transaction fulfils."""
 
 
 class Sink(Protocol):

@@ -1,0 +1,122 @@
+"""The scorer: one version's model, its head and its calibration, applied to whole batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamad.models.head import Head, Site
+from streamad.models.scoring_model import ScoringModel
+from streamad.scoring.calibration import Calibration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Labels of the rarer verdict at which the head has half its say.
+_TRUST = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one batch scored, row by row; rejected rows hold NaN."""
+
+    score: NDArray[np.float64]
+    """[n] higher is more anomalous: the detector's, moved by the head once there are labels."""
+    p_value: NDArray[np.float64]
+    probability: NDArray[np.float64] | None
+    """[n] the head's probability of an anomaly, None without labels."""
+    features: NDArray[np.float64]
+    """[n, F] what the head reads."""
+    base: NDArray[np.float64]
+    """[n] the detector's own score."""
+
+
+class Scorer:
+    """Scores with one version. Replaced whole at a swap; only the head and the reference move within it."""
+
+    def __init__(
+        self,
+        manifest: Mapping[str, Any],
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        device: str,
+        threads: int,
+        reference_rows: int,
+    ) -> None:
+        self.version = int(manifest["version"])
+        self.label_position = int(manifest["label_position"])
+        self.categories: Sequence[Sequence[str]]
+        self.model = ScoringModel.from_parts(manifest, tensors, device, threads)
+        self.head = Head.from_tensors(tensors)
+        self.reference_rows = reference_rows
+        self._features = np.asarray(tensors["reference.features"], dtype=np.float64)
+        self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
+        self._base_calibration = Calibration.fit(self._base)
+        self._calibration = self._base_calibration
+        self.recalibrate()
+
+    @property
+    def labeled(self) -> bool:
+        """Whether the head knows anything, so that probabilities mean something."""
+        return self.head.count_anomaly + self.head.count_normal > 0
+
+    def bind(self, values: Sequence[Sequence[str]]) -> None:
+        """Read category codes of this dictionary from now on (values[field][code])."""
+        self._encoder = self.model.encoder.bind(values)
+
+    def features(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+        """[n, F] what the head reads of these rows."""
+        return self.model.score(self._encoder.encode(numbers, codes)).features
+
+    def score(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> Scores:
+        """Score decoded rows; every row depends on itself alone."""
+        scored = self.model.score(self._encoder.encode(numbers, codes))
+        if not self.labeled:
+            p_value = self._calibration.p_values(scored.score)
+            return Scores(scored.score, p_value, None, scored.features, scored.score)
+        fused = self._fuse(scored.score, scored.features)
+        return Scores(
+            fused,
+            self._calibration.p_values(fused),
+            self.head.probability(scored.features),
+            scored.features,
+            scored.score,
+        )
+
+    def field_shares(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+        """[n, fields] each field's part of the detector's score; rows sum to one."""
+        return self.model.field_shares(self._encoder.encode(numbers, codes))
+
+    def learn(self, features: NDArray[np.float64], verdict: Literal["anomaly", "normal"]) -> Site:
+        """One label, at a cost that does not depend on how many came before. `recalibrate` afterwards."""
+        return self.head.update(features, verdict)
+
+    def unlearn(self, features: NDArray[np.float64], site: Site) -> None:
+        """Take exactly one label back."""
+        self.head.remove(features, site)
+
+    def extend(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> None:
+        """Add held-out rows to the reference, the oldest making room. `recalibrate` afterwards."""
+        self._features = np.concatenate([self._features, features])[-self.reference_rows :]
+        self._base = np.concatenate([self._base, base])[-self.reference_rows :]
+
+    def recalibrate(self) -> None:
+        """Fit the calibration to the reference as the head sees it now."""
+        self._base_calibration = Calibration.fit(self._base)
+        if self.labeled:
+            self._calibration = Calibration.fit(self._fuse(self._base, self._features))
+        else:
+            self._calibration = self._base_calibration
+
+    def _fuse(self, base: NDArray[np.float64], features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How surprising a record is by the detector, in nats, moved by the log-odds of the head.
+
+        The head's log-odds shrink where it has seen nothing alike, so an unknown kind of anomaly keeps
+        the detector's score; the head's weight grows with the labels of the rarer verdict.
+        """
+        evidence = min(self.head.count_anomaly, self.head.count_normal) + 1
+        weight = evidence / (evidence + _TRUST)
+        return -np.log(self._base_calibration.p_values(base)) + weight * self.head.log_odds(features)
