@@ -1,0 +1,185 @@
+"""The sliding window of decoded rows that training draws from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamad.records.batch import MISSING_CODE, MISSING_TIME
+from streamad.records.dictionary import remap
+
+_HOUR = 3_600_000_000
+"""Microseconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Copies of what the buffer held at one moment: n rows of the window, m labeled rows."""
+
+    numbers: NDArray[np.float64]
+    """[n, N] before scaling; NaN = missing."""
+    codes: NDArray[np.int32]
+    """[n, C] codes of the dictionary generation that was current."""
+    records: NDArray[np.int64]
+    """[n] record numbers, ascending."""
+    times: NDArray[np.int64]
+    """[n] microseconds since 1970, `MISSING_TIME` where there is none."""
+    labeled_events: tuple[str, ...]
+    """The m labeled events in the order of their first label."""
+    labeled_numbers: NDArray[np.float64]
+    """[m, N]"""
+    labeled_codes: NDArray[np.int32]
+    """[m, C]"""
+    labeled_verdicts: NDArray[np.int8]
+    """[m] 1 anomaly, 0 normal."""
+    labeled_records: NDArray[np.int64]
+    """[m] record numbers, -1 where it is not known; those in `records` too are labeled rows of the window."""
+
+
+class Buffer:
+    """Memory is taken once, at the start: a ring of `capacity` rows, and room for `labeled` labeled ones."""
+
+    def __init__(
+        self, capacity: int, numbers: int, categories: int, *, labeled: int, hours: float | None = None
+    ) -> None:
+        self._capacity = capacity
+        self._hours = hours
+        self._numbers = np.zeros((capacity, numbers))
+        self._codes = np.zeros((capacity, categories), np.int32)
+        self._records = np.zeros(capacity, np.int64)
+        self._times = np.zeros(capacity, np.int64)
+        self._start = self._size = 0
+        self._labeled = _LabeledRows(labeled, numbers, categories)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def first_record(self) -> int | None:
+        """The record number at which the ring begins, None while it is empty.
+
+        Rows past the age are counted: reading again from here rebuilds the same ring.
+        """
+        return int(self._records[self._start]) if self._size else None
+
+    def append(
+        self,
+        numbers: NDArray[np.float64],
+        codes: NDArray[np.int32],
+        records: NDArray[np.int64],
+        times: NDArray[np.int64],
+    ) -> None:
+        """Add n rows in record order ([n, N], [n, C], [n], [n]); the oldest make room. O(n)."""
+        skip = max(0, len(records) - self._capacity)
+        rows = len(records) - skip
+        end = (self._start + self._size) % self._capacity
+        head = min(rows, self._capacity - end)
+        rings: list[NDArray[Any]] = [self._numbers, self._codes, self._records, self._times]
+        sources: list[NDArray[Any]] = [numbers, codes, records, times]
+        for ring, values in zip(rings, sources, strict=True):
+            ring[end : end + head] = values[skip : skip + head]
+            ring[: rows - head] = values[skip + head :]
+        overwritten = max(0, self._size + rows - self._capacity)
+        self._start = (self._start + overwritten) % self._capacity
+        self._size += rows - overwritten
+
+    def put_labeled(
+        self,
+        event_id: str,
+        numbers: NDArray[np.float64],
+        codes: NDArray[np.int32],
+        *,
+        anomaly: bool,
+        record: int = -1,
+    ) -> None:
+        """Keep a labeled row ([N], [C]) beyond the window, or change its verdict.
+
+        Where there is no room, the row that was labeled first goes.
+        """
+        self._labeled.put(event_id, numbers, codes, anomaly=anomaly, record=record)
+
+    def drop_labeled(self, event_id: str) -> None:
+        """Forget a labeled row, if it is there (its label was withdrawn)."""
+        self._labeled.drop(event_id)
+
+    def snapshot(self) -> Snapshot:
+        """Contiguous copies: the stream goes on while they are worked with."""
+        rows = (self._start + np.arange(self._size)) % self._capacity
+        rows = rows[self._fresh(self._times[rows])]
+        slots = self._labeled.order()
+        return Snapshot(
+            self._numbers[rows],
+            self._codes[rows],
+            self._records[rows],
+            self._times[rows],
+            self._labeled.events(),
+            self._labeled.numbers[slots],
+            self._labeled.codes[slots],
+            self._labeled.verdicts[slots],
+            self._labeled.records[slots],
+        )
+
+    def remap(self, tables: Sequence[NDArray[np.int32]]) -> None:
+        """Carry every row over to a new dictionary generation.
+
+        `tables` is what `Dictionary.rebuild` returned: per categorical field, old code + 1 -> new code.
+        """
+        for codes in (self._codes[: self._size], self._labeled.codes):
+            codes[:] = remap(codes, tables)
+
+    def _fresh(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[n] whether a row is young enough; rows without a time have no age.
+
+        The age counts from the newest row of the ring, so that it depends on nothing that was dropped.
+        """
+        if self._hours is None or not len(times):
+            return np.ones(len(times), np.bool_)
+        oldest = int(times.max()) - int(self._hours * _HOUR)
+        return np.asarray((times == MISSING_TIME) | (times >= oldest))
+
+
+class _LabeledRows:
+    """Room for a fixed number of labeled rows, found by event, in the order of their first label."""
+
+    def __init__(self, capacity: int, numbers: int, categories: int) -> None:
+        self.numbers = np.zeros((capacity, numbers))
+        # Free slots hold the missing code, which every remapping table maps.
+        self.codes = np.full((capacity, categories), MISSING_CODE, np.int32)
+        self.verdicts = np.zeros(capacity, np.int8)
+        self.records = np.zeros(capacity, np.int64)
+        self._slots: dict[str, int] = {}
+        self._free = list(range(capacity - 1, -1, -1))
+
+    def events(self) -> tuple[str, ...]:
+        return tuple(self._slots)
+
+    def order(self) -> NDArray[np.int64]:
+        """[m] the slots in the order of the events."""
+        return np.fromiter(self._slots.values(), np.int64, len(self._slots))
+
+    def put(
+        self,
+        event_id: str,
+        numbers: NDArray[np.float64],
+        codes: NDArray[np.int32],
+        *,
+        anomaly: bool,
+        record: int,
+    ) -> None:
+        slot = self._slots.get(event_id)
+        if slot is None:
+            if not self._free:
+                self.drop(next(iter(self._slots)))
+            slot = self._slots[event_id] = self._free.pop()
+        self.numbers[slot], self.codes[slot] = numbers, codes
+        self.verdicts[slot], self.records[slot] = anomaly, record
+
+    def drop(self, event_id: str) -> None:
+        slot = self._slots.pop(event_id, None)
+        if slot is not None:
+            self.codes[slot] = MISSING_CODE
+            self._free.append(slot)

@@ -1,0 +1,118 @@
+"""The pool: records of alerts, candidates and a random sample, kept so that they can be labeled and shown."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streamad.state.labels import is_labeled
+from streamad.state.schema import dump, plain
+
+Kind = Literal["alert", "candidate", "random"]
+
+_COLUMNS = (
+    "n, event_id, key, kind, record_number, score, p_value, probability, signature, reasons, record, labeled"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """One record of the pool."""
+
+    n: int
+    """Its place in the order of arrival."""
+    event_id: str
+    key: str | None
+    kind: Kind
+    record_number: int | None
+    score: float | None
+    p_value: float | None
+    probability: float | None
+    signature: str
+    """Groups alike events: the queue shows few of one group."""
+    reasons: list[dict[str, Any]]
+    record: dict[str, Any]
+    labeled: bool
+
+
+def insert(db: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows: dicts named like `PoolRow`'s fields, without ``n`` and ``labeled``.
+
+    Raises `sqlite3.IntegrityError` for an event that is there already: our bug.
+    """
+    db.executemany(
+        "INSERT INTO pool (event_id, key, kind, record_number, score, p_value, probability, signature,"
+        " reasons, record, labeled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        # An event can have its verdict before it enters the pool.
+        [(*_values(row), is_labeled(db, row["event_id"])) for row in rows],
+    )
+
+
+def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    plain_columns = (row.get(name) for name in ("record_number", "score", "p_value", "probability"))
+    return (
+        plain(row["event_id"]),
+        plain(row.get("key")),
+        row["kind"],
+        *plain_columns,
+        plain(row.get("signature", "")),
+        dump(row.get("reasons", [])),
+        dump(row["record"]),
+    )
+
+
+def trim(db: sqlite3.Connection, limit: int) -> None:
+    """Drop unlabeled rows until `limit` are left: the oldest of whichever kind has most rows.
+
+    The cost depends on the rows dropped, not on the pool: the sizes come from triggers, the oldest rows from
+    an index.
+    """
+    sizes: dict[str, int] = dict(db.execute("SELECT kind, rows FROM pool_size").fetchall())
+    for kind, keep in _level(sizes, limit).items():
+        if keep < sizes[kind]:
+            db.execute(
+                "DELETE FROM pool WHERE n IN"
+                " (SELECT n FROM pool WHERE kind = ? AND labeled = 0 ORDER BY n LIMIT ?)",
+                (kind, sizes[kind] - keep),
+            )
+
+
+def _level(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
+    """How many rows each kind keeps: the larger kinds are cut down to one level.
+
+    >>> _level({"alert": 5, "candidate": 9, "random": 2}, 10)
+    {'random': 2, 'alert': 4, 'candidate': 4}
+    """
+    kept: dict[str, int] = {}
+    for kind in sorted(sizes, key=lambda kind: (sizes[kind], kind)):
+        kept[kind] = min(sizes[kind], (limit - sum(kept.values())) // (len(sizes) - len(kept)))
+    return kept
+
+
+def find(db: sqlite3.Connection, name: str) -> list[PoolRow]:
+    """The rows whose event id or key is `name`."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM pool WHERE event_id = ?1 OR key = ?1 ORDER BY n",  # noqa: S608  # constant names
+        (plain(name),),
+    )
+    return [_row(row) for row in rows]
+
+
+def unlabeled(db: sqlite3.Connection, limit: int) -> list[PoolRow]:
+    """The newest rows without a verdict, at most `limit`, newest first."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM pool WHERE labeled = 0 ORDER BY n DESC LIMIT ?",  # noqa: S608  # constant names
+        (limit,),
+    )
+    return [_row(row) for row in rows]
+
+
+def _row(row: sqlite3.Row) -> PoolRow:
+    values = dict(row)
+    values["reasons"] = json.loads(values["reasons"])
+    values["record"] = json.loads(values["record"])
+    values["labeled"] = bool(values["labeled"])
+    return PoolRow(**values)

@@ -1,0 +1,242 @@
+"""The embedded store: one SQLite file in WAL mode that holds all that one feed must not forget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from streamad.ports import Commit, Positions
+from streamad.state import labels, pool, retention, versions
+from streamad.state.options import KeepOptions
+from streamad.state.queries import Reader
+from streamad.state.schema import dump, open_writer, plain, store_errors, transaction
+from streamad.state.times import parse_time
+
+Clock = Callable[[], int]
+"""The time of day in microseconds since 1970, UTC."""
+
+STEPS = ("begun", "alerts", "rejected", "pool", "labels", "versions", "positions", "committed", "told")
+"""The steps of a commit, in order: see `Store.commit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What other commands left for the engine."""
+
+    changes: list[labels.LabelChange]
+    """Verdicts to apply, in order."""
+    waiting: list[str]
+    """Events whose record the engine should attach when it meets them."""
+    requests: list[versions.Request]
+    """Every request that is not handled yet."""
+    cursor: tuple[int, int]
+    """Ask for what is newer than this next time."""
+
+
+class Store(Reader):
+    """The writing side of the store, behind `streamad.ports.Sink`; short transactions only.
+
+    The engine holds one for a run; `label` and `models` open one for a moment beside it. One object a thread.
+
+    Raises `StoreError` where the disk refuses, `StateError` for a file that is no store of this format.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        feed: str,
+        made_by: Literal["run", "replay"],
+        clock: Clock,
+        pool_rows: int = 100_000,
+        on_step: Callable[[str], None] | None = None,
+    ) -> None:
+        self._db = open_writer(path)
+        self._feed, self._made_by, self._clock, self._pool_rows = feed, made_by, clock, pool_rows
+        self._on_step = on_step or (lambda _step: None)
+        self._listeners: list[Callable[[], None]] = []
+        self._seen: tuple[int, tuple[int, int]] | None = None
+        self._grew = False
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, which may not block, after every commit that holds alerts."""
+        self._listeners.append(listener)
+
+    def restore(self) -> tuple[Positions, Mapping[str, Any]] | None:
+        """The last committed positions and checkpoint, None before the first commit."""
+        if not self._rows("SELECT records FROM progress"):
+            return None
+        positions = {row[0]: json.loads(row[1]) for row in self._rows("SELECT * FROM positions")}
+        saved = self._rows("SELECT name, value FROM checkpoint ORDER BY rowid")
+        return positions, {row["name"]: _load(row["value"]) for row in saved}
+
+    def commit(self, commit: Commit) -> None:
+        """Make all of it durable, or none of it.
+
+        1. begun: the write lock is ours.
+        2. alerts.
+        3. rejected.
+        4. pool: new rows in, surplus rows out.
+        5. labels: records that labels waited for, then the log of applied label changes.
+        6. versions, and the requests that are fulfilled.
+        7. positions, record count and checkpoint.
+        8. committed: from here on all of it is durable.
+        9. told: whoever waits for new alerts.
+
+        After each step the test suite's hook is called with its name. Raises `StoreError` where the disk
+        refuses; nothing of the commit is kept then. Raises `sqlite3.IntegrityError` for an event that was
+        committed before: our bug.
+        """
+        with transaction(self._db):
+            self._on_step("begun")  # 1
+            self._insert_alerts(commit)
+            self._on_step("alerts")  # 2
+            self._insert_rejected(commit)
+            self._on_step("rejected")  # 3
+            self._fill_pool(commit)
+            self._on_step("pool")  # 4
+            self._log_labels(commit)
+            self._on_step("labels")  # 5
+            self._change_versions(commit)
+            self._on_step("versions")  # 6
+            self._move(commit)
+            self._on_step("positions")  # 7
+        self._on_step("committed")  # 8
+        if commit.alerts:
+            for listener in self._listeners:
+                listener()
+        self._on_step("told")  # 9
+
+    def news(self, since: tuple[int, int] = (0, 0)) -> News | None:
+        """What other commands left since `since` (a `News.cursor`), None where nothing moved.
+
+        Cheap enough for every batch: where no other connection wrote, it reads one counter. With the first
+        cursor it names every verdict that is not applied yet.
+        """
+        with store_errors():
+            version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+            if self._seen == (version, since) and not self._grew:
+                return None
+            changes, ready = labels.changes_after(self._db, since[0])
+            waiting, last = labels.waiting_after(self._db, since[1])
+            requests = versions.requests(self._db)
+        cursor = (ready, last)
+        self._seen, self._grew = (version, cursor), False
+        return News(changes, waiting, requests, cursor)
+
+    def add_labels(self, given: Iterable[Mapping[str, Any]]) -> list[labels.LabelOutcome]:
+        """Take labels in CONTRACTS.md's format, in order; one outcome each.
+
+        All of them are stored in one transaction, so callers with many pass some thousands at a time.
+        """
+        givers = labels.Givers(self._feed, self._made_by, self._clock())
+        with transaction(self._db):
+            outcomes = [labels.add_label(self._db, label, givers) for label in given]
+        self._grew = True
+        return outcomes
+
+    def attach_record(self, event_id: str, record: Mapping[str, Any], number: int | None) -> None:
+        """Give the labels of an event the record that they wait for."""
+        with transaction(self._db):
+            labels.attach(self._db, plain(event_id) or "", dump(record), number, self._made_by)
+        self._grew = True
+
+    def put_version(self, row: Mapping[str, Any]) -> None:
+        """Begin or change a version outside of a commit; the row is one of `Commit.versions`."""
+        with transaction(self._db):
+            versions.put(self._db, row, self._clock())
+
+    def ask(self, command: Literal["promote", "rollback"], number: int | None = None) -> int:
+        """Leave a request for the engine; returns its id. Raises `UserError` for what cannot be had."""
+        with transaction(self._db):
+            return versions.ask(self._db, command, number, self._clock())
+
+    def beat(self, pid: int, state: str, counters: Mapping[str, Any]) -> None:
+        """Write the heartbeat that `status` reads."""
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT OR REPLACE INTO heartbeat VALUES (1, ?, ?, ?, ?)",
+                (pid, state, self._clock(), dump(counters)),
+            )
+
+    def set_outbox_mark(self, outlet: str, n: int, mark: Mapping[str, Any]) -> None:
+        """Remember that an outlet has the alerts up to place `n`."""
+        with transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", (outlet, n, dump(mark)))
+
+    def prune(self, keep: KeepOptions, artifacts: Path) -> retention.Pruned:
+        """Drop a little of what is older or more than `keep` allows; call it again and again."""
+        return retention.prune(self._db, keep, artifacts, self._clock())
+
+    def start_anew(self) -> None:
+        """Forget everything but the labels, which wait for their events again (``--fresh``)."""
+        with transaction(self._db):
+            retention.clear(self._db, self._made_by)
+        self._grew = True
+
+    def _insert_alerts(self, commit: Commit) -> None:
+        numbers: Sequence[int | None] = commit.alert_numbers or [None] * len(commit.alerts)
+        self._db.executemany(
+            "INSERT INTO alerts (event_id, key, record_number, p_value, scored_at, line)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [_alert(alert, number) for alert, number in zip(commit.alerts, numbers, strict=True)],
+        )
+
+    def _insert_rejected(self, commit: Commit) -> None:
+        now = self._clock() if commit.rejected else 0
+        self._db.executemany(
+            "INSERT INTO rejected (reason, arrived_at, line) VALUES (?, ?, ?)",
+            [(entry["reason"], now, dump(entry)) for entry in commit.rejected],
+        )
+
+    def _fill_pool(self, commit: Commit) -> None:
+        if commit.pool:
+            pool.insert(self._db, commit.pool)
+            pool.trim(self._db, self._pool_rows)
+
+    def _log_labels(self, commit: Commit) -> None:
+        for row in commit.attached:
+            event_id = plain(row["event_id"]) or ""
+            labels.attach(self._db, event_id, dump(row["record"]), row["record_number"], self._made_by)
+            self._grew = True
+        labels.append_log(self._db, commit.applied)
+
+    def _change_versions(self, commit: Commit) -> None:
+        for row in commit.versions:
+            versions.put(self._db, row, self._clock())
+        self._db.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in commit.handled])
+
+    def _move(self, commit: Commit) -> None:
+        self._db.execute("DELETE FROM positions")
+        self._db.executemany(
+            "INSERT INTO positions VALUES (?, ?)",
+            [(plain(partition), dump(cursor)) for partition, cursor in commit.positions.items()],
+        )
+        self._db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?)", (commit.records,))
+        self._db.executemany(
+            "INSERT INTO checkpoint (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [(name, _save(value)) for name, value in commit.checkpoint.items()],
+        )
+
+
+def _alert(alert: Mapping[str, Any], number: int | None) -> tuple[Any, ...]:
+    return (
+        plain(alert["event_id"]),
+        plain(alert.get("key")),
+        number,
+        alert.get("p_value"),
+        parse_time(alert["scored_at"]),
+        dump(alert),
+    )
+
+
+def _save(value: Any) -> str | bytes:  # noqa: ANN401  # JSON-able, or bytes
+    return value if isinstance(value, bytes) else dump(value)
+
+
+def _load(value: str | bytes) -> Any:  # noqa: ANN401  # JSON-able, or bytes
+    return value if isinstance(value, bytes) else json.loads(value)
