@@ -1,0 +1,75 @@
+"""DP-VAE: a variational autoencoder with one prior for normal rows and another for outliers.
+
+Deep Variational Semi-Supervised Novelty Detection, section 4.2; the error is averaged over the features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from streamad.models.base import Detector
+from streamad.models.layers import EnsembleMLP, masked_mean
+from streamad.models.options import DetectorOptions
+
+
+class DPVAE(Detector):
+    """Normal and unlabeled rows share the prior N(0, I), labeled outliers have N(alpha * 1, I)."""
+
+    ALPHA = 5.0
+    """Mean of the outliers' prior in every latent dimension (mu_o of table 8)."""
+    BETA = 0.05
+    """Weight of the KL term in training and in the score (beta_KL of table 8)."""
+    ANNEALED = 0.15
+    """The share of the training over which the KL weight grows from 0 (appendix A.3.2: 20 of 150 epochs)."""
+    WARM_UP = 0.3
+    """The share of the training that sees no outliers (appendix A.3.2: 50 of 150 epochs)."""
+    LOG_VARIANCE = 8.0
+    """Log variances are held within plus or minus this, so that no exponential overflows."""
+
+    def __init__(self, width: int, options: DetectorOptions, generator: torch.Generator) -> None:
+        super().__init__(width, options, generator)
+        hidden = options.hidden
+        self.encoder = EnsembleMLP(options.members, (width, *hidden, 2 * options.latent), generator)
+        self.decoder = EnsembleMLP(options.members, (options.latent, *hidden[::-1], width), generator)
+
+    def loss(self, x: Tensor, y: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+        """``-ELBO_normal`` of the normal and unlabeled rows plus ``-ELBO_outlier`` of the outliers, [K]."""
+        beta = self.BETA * min(1.0, progress / self.ANNEALED)
+        mean, log_variance = self.posterior(x)  # [K, B, d]
+        noise = torch.randn(mean.shape, generator=generator, device=x.device)
+        z = mean + (log_variance / 2).exp() * noise  # [K, B, d]
+        error = (self.decoder(z) - x).square().mean(-1)  # [K, B]
+        loss = masked_mean(error + beta * divergence(mean, log_variance), y != 1)
+        at = (y == 1).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold an outlier
+        if progress < self.WARM_UP or not len(at):
+            return loss
+        # the decoder is frozen here: a few outliers say little about how outliers look
+        error = (self.decoder(z[:, at], frozen=True) - x[:, at]).square().mean(-1)
+        apart = divergence(mean[:, at], log_variance[:, at], self.ALPHA)
+        return loss + masked_mean(error + beta * apart, y[:, at] == 1)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), [K, n, d] each."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        return mean, log_variance.clamp(-self.LOG_VARIANCE, self.LOG_VARIANCE)
+
+    def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``-ELBO_normal`` at z = mean (section 4.3), [K, n], and the means [K, n, d]."""
+        mean, log_variance = self.posterior(x)
+        error = (self.decoder(mean) - x).square_().mean(-1)
+        return error + self.BETA * divergence(mean, log_variance), mean
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """The squared error of each column over D, averaged over the members, [n, D]."""
+        mean, _ = self.posterior(x)
+        error: Tensor = self.decoder(mean) - x  # [K, n, D]
+        return error.square_().mean(0) / self.width
+
+
+def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:
+    """KL of N(mean, exp(log_variance)) from N(prior * 1, I), summed over the latent dimensions."""
+    return 0.5 * ((mean - prior).square() + log_variance.exp() - 1 - log_variance).sum(-1)
+
+
+DETECTOR = DPVAE

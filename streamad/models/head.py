@@ -1,0 +1,143 @@
+"""The incremental head: Bayesian logistic regression on ``[latent; score]`` that learns each label at once.
+
+The weights' posterior is kept in information form. Every label contributes one *site*, a Gaussian stand-in
+for its likelihood along its own features, so that a label costs the same however many came before, and a
+withdrawn one is taken out again by subtracting exactly its site.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL_WEIGHT, LEVEL_DEVIATION = 1.0, 0.5
+"""Prior of the weight on the score: before any label, and for a while after, the base score leads."""
+LATENT_DEVIATION = 0.2
+"""Prior standard deviation of the weights on the latents, whose prior mean is 0."""
+BIAS_DEVIATION = 1.0
+PRECISION_FLOOR = 1e-4
+"""The least precision of a site: a label that surprises nobody still leaves a trace."""
+RATE_FLOOR = 1e-6
+
+
+Label = Literal["anomaly", "normal"]
+
+
+class Site(NamedTuple):
+    """What one label added: ``precision * f f^T`` and ``shift * f``."""
+
+    precision: float
+    shift: float
+
+
+@dataclass(slots=True, eq=False)
+class Head:
+    """The posterior of the weights; the last of F + 1 weights is the bias."""
+
+    precision: NDArray[np.float64]
+    """[F + 1, F + 1] prior precision plus every site's."""
+    vector: NDArray[np.float64]
+    """[F + 1] precision times mean."""
+    count_anomaly: int
+    count_normal: int
+    mean: NDArray[np.float64]
+    """[F + 1] the solution of ``precision @ mean = vector``."""
+
+    @classmethod
+    def fresh(cls, width: int, prior_rate: float) -> Self:
+        """A head without labels on F = `width` features, the last of which is the score's level."""
+        rate = min(max(prior_rate, RATE_FLOOR), 0.5)
+        mean = np.zeros(width + 1)
+        mean[-2:] = LEVEL_WEIGHT, math.log(rate / (1 - rate))
+        deviation = np.full(width + 1, LATENT_DEVIATION)
+        deviation[-2:] = LEVEL_DEVIATION, BIAS_DEVIATION
+        precision = np.diag(deviation**-2.0)
+        return cls(precision, precision @ mean, 0, 0, mean)
+
+    def update(self, features: NDArray[np.float64], label: Label) -> Site:
+        """Learn one label of the features [F]; returns what `remove` needs to forget it."""
+        f = np.append(features, 1.0)
+        y = 1.0 if label == "anomaly" else 0.0
+        logit = _mode(float(f @ self.mean), float(f @ np.linalg.solve(self.precision, f)), y)
+        p = _sigmoid(logit)
+        precision = max(p * (1 - p), PRECISION_FLOOR)
+        site = Site(precision, precision * logit + (y - p))
+        self._add(f, site, 1.0)
+        self._count(label, 1)
+        return site
+
+    def fit(self, features: NDArray[np.float64], labels: Sequence[Label], sweeps: int = 2) -> list[Site]:
+        """Learn many labels [m, F] in order, then go over them again so that each site knows the others."""
+        sites = [self.update(row, label) for row, label in zip(features, labels, strict=True)]
+        for _ in range(sweeps):
+            for i, (row, label) in enumerate(zip(features, labels, strict=True)):
+                self.remove(row, sites[i], label)
+                sites[i] = self.update(row, label)
+        return sites
+
+    def remove(self, features: NDArray[np.float64], site: Site, label: Label) -> None:
+        """Forget a label: subtract the site that `update` returned for these features [F]."""
+        self._add(np.append(features, 1.0), site, -1.0)
+        self._count(label, -1)
+
+    def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability of an anomaly [n] for features [n, F]; each row stands for itself."""
+        # a product with the vector would add up in an order that depends on n; a row's own sum does not
+        logits = (features * self.mean[:-1]).sum(axis=1) + self.mean[-1]
+        out: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+        return out
+
+    def copy(self) -> Self:
+        """A head of its own with the same posterior."""
+        return type(self)(
+            self.precision.copy(), self.vector.copy(), self.count_anomaly, self.count_normal, self.mean.copy()
+        )
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays of an artifact or a checkpoint."""
+        counts = np.array([self.count_anomaly, self.count_normal], dtype=np.int64)
+        return {"precision": self.precision, "vector": self.vector, "mean": self.mean, "counts": counts}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """The head that wrote these tensors, bit for bit."""
+        precision, vector, mean = (np.array(tensors[k], np.float64) for k in ("precision", "vector", "mean"))
+        anomaly, normal = (int(count) for count in tensors["counts"])
+        return cls(precision, vector, anomaly, normal, mean)
+
+    def _add(self, f: NDArray[np.float64], site: Site, sign: float) -> None:
+        self.precision = self.precision + sign * site.precision * np.outer(f, f)
+        self.vector = self.vector + sign * site.shift * f
+        self.mean = np.linalg.solve(self.precision, self.vector).astype(np.float64, copy=False)
+
+    def _count(self, label: Label, change: int) -> None:
+        if label == "anomaly":
+            self.count_anomaly += change
+        else:
+            self.count_normal += change
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
+
+
+def _mode(mean: float, variance: float, y: float) -> float:
+    """The logit a that maximises ``log N(a; mean, variance) + log p(y | a)``.
+
+    A plain Newton step from the mean overshoots without bound where the variance is large and the label
+    surprising; the mode itself solves ``a = mean + variance * (y - sigmoid(a))`` and lies between the two ends
+    below, so bisection finds it always.
+    """
+    low, high = (mean, mean + variance) if y else (mean - variance, mean)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if mean + variance * (y - _sigmoid(middle)) > middle:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2

@@ -1,0 +1,81 @@
+"""Layers of K networks at once: one batched product does the work of K, never a loop over members."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class EnsembleLinear(nn.Module):
+    """K affine maps side by side, initialised like torch's own linear layer, from an explicit generator."""
+
+    def __init__(
+        self, members: int, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(_uniform((members, inputs, outputs), bound, generator))
+        self.bias = nn.Parameter(_uniform((members, 1, outputs), bound, generator)) if bias else None
+        self._joint: tuple[Tensor, Tensor | None] | None = None
+
+    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Map x [K, B, inputs], or rows [n, inputs] that all members share, to [K, B or n, outputs].
+
+        With `frozen` no gradient reaches the layer's own parameters, only what lies before it.
+        """
+        if x.dim() == 2:
+            return self._shared(x)
+        weight = self.weight.detach() if frozen else self.weight
+        if self.bias is None:
+            return torch.bmm(x, weight)
+        return torch.baddbmm(self.bias.detach() if frozen else self.bias, x, weight)
+
+    def _shared(self, x: Tensor) -> Tensor:
+        """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
+        members, _, outputs = self.weight.shape
+        weight, bias = self._joint or self._side_by_side()
+        flat = x @ weight if bias is None else torch.addmm(bias, x, weight)  # [n, K * outputs]
+        return flat.view(len(x), members, outputs).transpose(0, 1)
+
+    def _side_by_side(self) -> tuple[Tensor, Tensor | None]:
+        weight = self.weight.transpose(0, 1).reshape(self.weight.shape[1], -1).contiguous()
+        return weight, None if self.bias is None else self.bias.reshape(-1)
+
+    def prepare(self) -> None:
+        """Lay the weights out for shared rows once; call it when they will change no more."""
+        self._joint = self._side_by_side()
+
+
+class EnsembleMLP(nn.Module):
+    """Affine maps with leaky ReLUs between them, none after the last."""
+
+    SLOPE = 0.01
+
+    def __init__(
+        self, members: int, sizes: Sequence[int], generator: torch.Generator, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EnsembleLinear(members, inputs, outputs, generator, bias=bias)
+            for inputs, outputs in pairwise(sizes)
+        )
+
+    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """[K, B, sizes[0]] or [n, sizes[0]] to [K, B or n, sizes[-1]]."""
+        for layer in self.layers[:-1]:
+            x = nn.functional.leaky_relu_(layer(x, frozen=frozen), self.SLOPE)
+        out: Tensor = self.layers[-1](x, frozen=frozen)
+        return out
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
+    return (torch.rand(shape, generator=generator) * 2 - 1) * bound
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the rows where the mask is set, [K, B] -> [K]; 0 for a member that has none."""
+    return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)

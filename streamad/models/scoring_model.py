@@ -1,0 +1,140 @@
+"""A fitted detector, ready to score: encoder, weights and feature statistics out of one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streamad.features.encoder import Encoder
+from streamad.models.base import Detector, make_detector
+from streamad.models.head_features import FeatureStats, raw_features
+from streamad.models.options import DetectorOptions
+
+CHUNK = 256
+"""Rows in every product, short chunks padded: the last bits of a product depend on its shape, so there is
+only one shape. 256 rows keep all of a chunk's layers in a core's cache."""
+
+SCORE_LIMIT = 3e38
+"""An infinite score, which no finite weights can reach, would leave as this."""
+
+
+class Scored(NamedTuple):
+    """What a model says about n records."""
+
+    score: NDArray[np.float64]
+    """[n] the members' mean score, finite, at least 0; higher = more anomalous."""
+    features: NDArray[np.float64]
+    """[n, F] what the head reads, F = K * d + 1."""
+
+
+class ScoringModel:
+    """Scores encoded rows; a row's score depends on nothing but the row."""
+
+    def __init__(self, encoder: Encoder, detector: Detector, stats: FeatureStats) -> None:
+        """`detector` and `stats` lie on one device; the detector's weights must change no more."""
+        self.encoder, self.stats = encoder, stats
+        self._detector = detector
+        self._device = stats.mean.device
+        fields = torch.from_numpy(encoder.column_field.astype(np.int64))
+        self._fields = torch.nn.functional.one_hot(fields).double()  # [D, n_fields]
+        detector.prepare()
+
+    @classmethod
+    def from_parts(
+        cls, manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], device: str, threads: int
+    ) -> Self:
+        """The model of an artifact's manifest and tensors; sets torch's thread count for this process.
+
+        Raises `ValueError` where the weights do not fit the detector or are not finite.
+        """
+        torch.set_num_threads(threads)
+        options = DetectorOptions.model_validate(manifest["detector"])
+        encoder = Encoder.from_state(manifest["encoder"], part(tensors, "encoder."))
+        detector = make_detector(options.name, encoder.width, options, seed=0)
+        _load(detector, part(tensors, "model."))
+        place = choose_device(device)
+        stats = FeatureStats.from_tensors(part(tensors, "stats."), place)
+        return cls(encoder, detector.to(place), stats)
+
+    @property
+    def head_width(self) -> int:
+        """F, the number of features that the head reads."""
+        return len(self.stats.mean)
+
+    def score(self, x: NDArray[np.float32]) -> Scored:
+        """Score encoded rows [n, D]."""
+        score = np.empty(len(x))
+        features = np.empty((len(x), self.head_width))
+        with torch.inference_mode():
+            for start in range(0, len(x), CHUNK):
+                level, row = self._score_chunk(x[start : start + CHUNK])
+                score[start : start + CHUNK] = level
+                features[start : start + CHUNK] = row
+        return Scored(score, features)
+
+    def _score_chunk(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean scores and head features of at most `CHUNK` rows."""
+        scores, latents = self._detector.score(self._padded(x))
+        score = torch.nan_to_num_(scores.mean(0), nan=SCORE_LIMIT, posinf=SCORE_LIMIT).clamp_(min=0)
+        features = self.stats.apply(raw_features(score, latents)).nan_to_num_(nan=0.0)
+        return score[: len(x)].cpu().numpy(), features[: len(x)].cpu().numpy()
+
+    def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
+        parts = [self._shares(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+        return np.concatenate([np.empty((0, self._fields.shape[1])), *parts])
+
+    def _shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            columns = self._detector.contributions(self._padded(x))[: len(x)].double().cpu()
+            # a perfect reconstruction has no reasons: the floor then shares it out evenly
+            columns = torch.nan_to_num_(columns, nan=0.0, posinf=SCORE_LIMIT).clamp_(min=1e-30)
+            fields = columns @ self._fields
+            out: NDArray[np.float64] = (fields / fields.sum(dim=1, keepdim=True)).numpy()
+        return out
+
+    def _padded(self, x: NDArray[np.float32]) -> Tensor:
+        """At most `CHUNK` rows, filled up with zeros, on the device."""
+        if len(x) < CHUNK:
+            x = np.concatenate((x, np.zeros((CHUNK - len(x), x.shape[1]), dtype=np.float32)))
+        return torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
+
+    def raw_features(self, x: NDArray[np.float32]) -> Tensor:
+        """The head features of encoded rows [n, D] before they are standardised, [n, F]."""
+        chunks = []
+        with torch.inference_mode():
+            for start in range(0, len(x), CHUNK):
+                rows = x[start : start + CHUNK]
+                scores, latents = self._detector.score(self._padded(rows))
+                chunks.append(raw_features(scores.mean(0), latents)[: len(rows)])
+        return torch.cat(chunks)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one; anything else is taken at its word."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _load(detector: Detector, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Fill the detector's weights. Raises `ValueError` where they do not fit or are not finite."""
+    state = {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
+    if any(tensor.is_floating_point() and not tensor.isfinite().all() for tensor in state.values()):
+        message = "the weights hold values that are not finite"
+        raise ValueError(message)
+    try:
+        detector.load_state_dict(state)
+    except RuntimeError as error:
+        message = f"the weights do not fit the detector: {error}"
+        raise ValueError(message) from None

@@ -1,0 +1,69 @@
+"""The trainer process: ``python -m streamad.training.process JOB_DIR``.
+
+Reads the snapshot in JOB_DIR, fits, writes ``JOB_DIR/artifact``, and tells about it in NDJSON on stdout:
+``{"epoch": 1, …}`` lines while it goes on, then ``{"done": …}`` with exit code 0, or ``{"error": …}`` with 1.
+It ends at once when its stdin ends, which it does when the parent dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+ARTIFACT = "artifact"
+"""Where in the job's directory the result appears, complete or not at all."""
+PRIORITY = 10
+"""How much nicer than scoring training is."""
+
+
+def main(job: Path) -> int:
+    """Do the job; returns the exit code."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(PRIORITY)
+    started = time.monotonic()
+    try:
+        imported = _work(job, started)
+    except Exception as error:  # noqa: BLE001  # the parent counts every failure alike, by its sentence
+        _say({"error": f"{type(error).__name__}: {error}"})
+        return 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    _say({"done": 1, "import_seconds": imported, "seconds": time.monotonic() - started, "peak_rss_mb": peak})
+    return 0
+
+
+def _work(job: Path, started: float) -> float:
+    """Fit the snapshot and write the artifact; returns the seconds that importing took."""
+    # torch takes a second to import: until then the parent's death must already be noticed
+    import torch  # noqa: PLC0415
+
+    from streamad.state.artifacts import write_artifact  # noqa: PLC0415
+    from streamad.training.fit import fit  # noqa: PLC0415
+    from streamad.training.snapshot import Snapshot  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    imported = time.monotonic() - started
+    manifest, tensors = fit(Snapshot.load(job), _say)
+    write_artifact(job / ARTIFACT, manifest, tensors)
+    return imported
+
+
+def _say(line: Mapping[str, float | str]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of stdin, then end without ceremony: whatever is half written is only a temporary."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
