@@ -76,10 +76,6 @@ class Commit:
     rejected: Sequence[Mapping[str, Any]] = ()
     pool: Sequence[Mapping[str, Any]] = ()
     """Records worth keeping so that they can be labeled and shown."""
-    met: Sequence[Any] = ()
-    """Labels whose record came by, completed by it (`streamad.learning.labels.Label`)."""
-    applied: Sequence[Any] = ()
-    """Label changes in the order in which they were applied (`streamad.learning.labels.Applied`)."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """The learned state that goes with these positions: name -> JSON-able value or bytes. A name that is
     absent keeps what it had, so that a large part is only written when it changed."""

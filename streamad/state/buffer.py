@@ -44,7 +44,13 @@ class Buffer:
     """Memory is taken once, at the start: a ring of `capacity` rows, and room for `labeled` labeled ones."""
 
     def __init__(
-        self, capacity: int, numbers: int, categories: int, *, labeled: int, hours: float | None = None
+        self,
+        capacity: int,
+        numbers: int,
+        categories: int,
+        *,
+        hours: float | None = None,
+        labeled: int = 10_000,
     ) -> None:
         self._capacity = capacity
         self._hours = hours
@@ -108,8 +114,7 @@ class Buffer:
 
     def snapshot(self) -> Snapshot:
         """Contiguous copies: the stream goes on while they are worked with."""
-        rows = (self._start + np.arange(self._size)) % self._capacity
-        rows = rows[self._fresh(self._times[rows])]
+        rows = self._rows()
         slots = self._labeled.order()
         return Snapshot(
             self._numbers[rows],
@@ -123,6 +128,26 @@ class Buffer:
             self._labeled.records[slots],
         )
 
+    def codes(self) -> NDArray[np.int32]:
+        """[n, C] a copy of the window's codes: what a new dictionary generation counts."""
+        return self._codes[self._rows()]
+
+    def records_per_hour(self) -> float | None:
+        """How fast the ring's rows came, None where their times cannot tell.
+
+        Measured between the 10 % and the 90 % quantile of at most 1,024 of the times, so that neither a few
+        wrong clocks nor the size of the ring matter.
+        """
+        spread = np.linspace(0, self._size - 1, min(self._size, 1024)).astype(np.int64)
+        times = self._times[(self._start + spread) % self._capacity]
+        known = times[times != MISSING_TIME]
+        if not len(known):
+            return None
+        early, late = np.quantile(known, (0.1, 0.9))
+        if late <= early:
+            return None
+        return float(0.8 * self._size * len(known) / len(times) * _HOUR / (late - early))
+
     def remap(self, tables: Sequence[NDArray[np.int32]]) -> None:
         """Carry every row over to a new dictionary generation.
 
@@ -130,6 +155,11 @@ class Buffer:
         """
         for codes in (self._codes[: self._size], self._labeled.codes):
             codes[:] = remap(codes, tables)
+
+    def _rows(self) -> NDArray[np.int64]:
+        """[n] where the window's rows lie in the ring, in record order."""
+        rows = (self._start + np.arange(self._size)) % self._capacity
+        return rows[self._fresh(self._times[rows])]
 
     def _fresh(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[n] whether a row is young enough; rows without a time have no age.

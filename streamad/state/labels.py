@@ -36,16 +36,14 @@ class LabelOutcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """An event whose verdict is not the one that the models were taught last."""
+    """An event's verdict that counts from now on; its record is known."""
 
     label_id: int
     event_id: str
     verdict: Verdict
-    """The verdict that counts now."""
-    applied: Verdict | None
-    """What the models were taught, None for nothing."""
     record: dict[str, Any]
-    record_number: int | None
+    number: int | None
+    """The record's number in the feed, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,29 +216,36 @@ def effective(db: sqlite3.Connection, event_id: str) -> Verdict | None:
 
 
 def changes_after(db: sqlite3.Connection, ready: int) -> tuple[list[LabelChange], int]:
-    """Verdicts to apply because of labels beyond place `ready`, in order, and the last place taken.
+    """The verdicts of events with labels beyond place `ready`, in order, and the last place taken.
 
-    An event whose verdict is what the models were taught last is left out.
+    From the beginning (place 0) an event is left out where the models were already taught its verdict; later
+    none is, since a new verdict may take back one that was handed out but not applied yet.
     """
     rows = db.execute("SELECT * FROM labels WHERE ready > ? ORDER BY ready", (ready,)).fetchall()
+    # An event stands where its last label does.
     latest = {row["event_id"]: row for row in rows}
     changes = [_change(db, row) for row in sorted(latest.values(), key=lambda row: int(row["ready"]))]
-    found = [change for change in changes if change.verdict != (change.applied or "withdrawn")]
-    return found, rows[-1]["ready"] if rows else ready
+    if ready == 0:
+        changes = [change for change in changes if change.verdict != taught(db, change.event_id)]
+    return changes, rows[-1]["ready"] if rows else ready
 
 
 def _change(db: sqlite3.Connection, row: sqlite3.Row) -> LabelChange:
-    last = db.execute(
-        "SELECT verdict FROM label_log WHERE event_id = ? ORDER BY n DESC LIMIT 1", (row["event_id"],)
-    ).fetchone()
     return LabelChange(
         row["id"],
         row["event_id"],
         effective(db, row["event_id"]) or "withdrawn",
-        last[0] if last else None,
         json.loads(row["record"]),
         row["record_number"],
     )
+
+
+def taught(db: sqlite3.Connection, event_id: str) -> Verdict:
+    """The verdict of an event that the models were taught last; ``withdrawn`` where there was none."""
+    row = db.execute(
+        "SELECT verdict FROM label_log WHERE event_id = ? ORDER BY n DESC LIMIT 1", (event_id,)
+    ).fetchone()
+    return row[0] if row else "withdrawn"
 
 
 def waiting_after(db: sqlite3.Connection, label_id: int) -> tuple[list[str], int]:

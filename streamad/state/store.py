@@ -113,8 +113,8 @@ class Store(Reader):
     def news(self, since: tuple[int, int] = (0, 0)) -> News | None:
         """What other commands left since `since` (a `News.cursor`), None where nothing moved.
 
-        Cheap enough for every batch: where no other connection wrote, it reads one counter. With the first
-        cursor it names every verdict that is not applied yet.
+        Cheap enough for every batch: where no other connection wrote, it reads one counter. With the default
+        it names every verdict that no commit has applied yet, which is where a restart begins.
         """
         with store_errors():
             version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
@@ -153,6 +153,11 @@ class Store(Reader):
         """Leave a request for the engine; returns its id. Raises `UserError` for what cannot be had."""
         with transaction(self._db):
             return versions.ask(self._db, command, number, self._clock())
+
+    def dismiss(self, request_ids: Sequence[int]) -> None:
+        """Take requests away that are fulfilled, or cannot be, outside of a commit."""
+        with transaction(self._db):
+            versions.dismiss(self._db, request_ids)
 
     def beat(self, pid: int, state: str, counters: Mapping[str, Any]) -> None:
         """Write the heartbeat that `status` reads."""
@@ -207,7 +212,7 @@ class Store(Reader):
     def _change_versions(self, commit: Commit) -> None:
         for row in commit.versions:
             versions.put(self._db, row, self._clock())
-        self._db.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in commit.handled])
+        versions.dismiss(self._db, commit.handled)
 
     def _move(self, commit: Commit) -> None:
         self._db.execute("DELETE FROM positions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -109,6 +109,11 @@ def requests(db: sqlite3.Connection) -> list[Request]:
     """What is still to be done, in order."""
     rows = db.execute("SELECT id, command, number FROM requests ORDER BY id")
     return [Request(row["id"], row["command"], row["number"]) for row in rows]
+
+
+def dismiss(db: sqlite3.Connection, request_ids: Sequence[int]) -> None:
+    """Take requests away."""
+    db.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in request_ids])
 
 
 def surplus(db: sqlite3.Connection, keep: int) -> list[int]:
