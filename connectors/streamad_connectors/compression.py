@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import IO, Literal, Protocol
+from typing import IO, Literal, Protocol, cast
 
 import zstandard
 from isal import igzip_lib
@@ -18,12 +18,8 @@ _RAW_BYTES = 1 << 18
 _ZST_STEP = 1024
 # 1 KiB of hostile Zstandard inflates to 32 MiB at most (a block of four bytes stands for 128 KiB).
 _MAGIC: dict[bytes, Codec] = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
-_DAMAGE: tuple[type[Exception], ...] = (
-    igzip_lib.IsalError,
-    isal_zlib.IsalError,
-    zstandard.ZstdError,
-    EOFError,
-)
+_IsalError = cast("type[Exception]", igzip_lib.IsalError)  # isal's stub declares an instance
+_DAMAGE = (_IsalError, zstandard.ZstdError, EOFError)
 
 
 class DamagedError(Exception):
