@@ -33,11 +33,11 @@ class DAE(Detector):
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Squared error averaged over features [K, n] (equation 5), and the latents [K, n, d]."""
         latent = self.encoder(x)
-        return (self.decoder(latent) - x).square_().mean(-1), latent
+        return self.decoder(latent).sub_(x).square_().mean(-1), latent
 
     def contributions(self, x: Tensor) -> Tensor:
         """The squared error of each column over D, averaged over the members, [n, D]."""
-        error: Tensor = self.decoder(self.encoder(x)) - x  # [K, n, D]
+        error: Tensor = self.decoder(self.encoder(x)).sub_(x)  # [K, n, D]
         return error.square_().mean(0) / self.width
 
 

@@ -57,19 +57,21 @@ class DPVAE(Detector):
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``-ELBO_normal`` at z = mean (section 4.3), [K, n], and the means [K, n, d]."""
         mean, log_variance = self.posterior(x)
-        error = (self.decoder(mean) - x).square_().mean(-1)
+        error = self.decoder(mean).sub_(x).square_().mean(-1)
         return error + self.BETA * divergence(mean, log_variance), mean
 
     def contributions(self, x: Tensor) -> Tensor:
         """The squared error of each column over D, averaged over the members, [n, D]."""
         mean, _ = self.posterior(x)
-        error: Tensor = self.decoder(mean) - x  # [K, n, D]
+        error: Tensor = self.decoder(mean).sub_(x)  # [K, n, D]
         return error.square_().mean(0) / self.width
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:
     """KL of N(mean, exp(log_variance)) from N(prior * 1, I), summed over the latent dimensions."""
-    return 0.5 * ((mean - prior).square() + log_variance.exp() - 1 - log_variance).sum(-1)
+    apart = mean - prior if prior else mean
+    parts = torch.addcmul(log_variance.exp(), apart, apart) - log_variance
+    return (parts.sum(-1) - mean.shape[-1]) / 2
 
 
 DETECTOR = DPVAE

@@ -23,6 +23,8 @@ BIAS_DEVIATION = 1.0
 PRECISION_FLOOR = 1e-4
 """The least precision of a site: a label that surprises nobody still leaves a trace."""
 RATE_FLOOR = 1e-6
+CHUNK = 256
+"""Rows of every product in `Head.log_odds`."""
 
 
 Label = Literal["anomaly", "normal"]
@@ -85,10 +87,30 @@ class Head:
         self._add(np.append(features, 1.0), site, -1.0)
         self._count(label, -1)
 
+    def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The log odds of an anomaly [n], nearer to 0 the less the labels say about such features [n, F].
+
+        The weights' uncertainty is averaged out with MacKay's approximation (1992): the mean logit over
+        ``sqrt(1 + pi * variance / 8)``.
+        """
+        factor = np.linalg.cholesky(np.linalg.inv(self.precision))  # [F + 1, F + 1], lower
+        out = np.empty(len(features))
+        for start in range(0, len(features), CHUNK):
+            out[start : start + CHUNK] = self._log_odds(features[start : start + CHUNK], factor)
+        return out
+
+    def _log_odds(self, features: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`log_odds` of at most `CHUNK` rows; padded, as a product's last bits depend on its shape."""
+        f = np.zeros((CHUNK, len(factor)))
+        f[: len(features), :-1], f[:, -1] = features, 1.0
+        spread = f @ factor
+        variance = np.einsum("nf,nf->n", spread, spread)
+        moderated: NDArray[np.float64] = (f @ self.mean) / np.sqrt(1 + math.pi / 8 * variance)
+        return moderated[: len(features)]
+
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of an anomaly [n] for features [n, F]; each row stands for itself."""
-        # a product with the vector would add up in an order that depends on n; a row's own sum does not
-        logits = (features * self.mean[:-1]).sum(axis=1) + self.mean[-1]
+        logits = self.log_odds(features)
         out: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
         return out
 

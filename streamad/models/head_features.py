@@ -37,7 +37,7 @@ class FeatureStats:
 
     def apply(self, raw: Tensor) -> Tensor:
         """Standardise and clip raw features [n, F]."""
-        return ((raw - self.mean) * self.factor).clamp_(-LIMIT, LIMIT)
+        return raw.sub(self.mean).mul_(self.factor).clamp_(-LIMIT, LIMIT)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of an artifact."""

@@ -25,7 +25,7 @@ class EnsembleAdam:
         self._first, self._second = torch.zeros_like(self._values), torch.zeros_like(self._values)
         self._weight_decay, self._clip, self._steps = weight_decay, clip, 0
         sizes = [p[0].numel() for p in self._parameters]
-        for parameter, view in zip(self._parameters, self._values.split(sizes, dim=1), strict=True):
+        for parameter, view in zip(self._parameters, torch.split(self._values, sizes, dim=1), strict=True):
             parameter.data = view.view(parameter.shape)
 
     def step(self, losses: Tensor, learning_rate: float) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_OTHER_SEED = 0x5A17
+"""Keeps the sample of `chosen` apart from the hold-out."""
+
 SHARE = 10
 """One record in so many is held out."""
 
@@ -12,6 +15,13 @@ SHARE = 10
 def held_out(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Whether each record number [n] is held out; depends on the number and the run's seed alone."""
     out: NDArray[np.bool_] = _mixed(records, seed) % np.uint64(SHARE) == 0
+    return out
+
+
+def chosen(records: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
+    """Whether each record number [n] belongs to a sample of this `share` (0 to 1), whatever is held out."""
+    level = _mixed(records, seed ^ _OTHER_SEED) >> np.uint64(11)  # 53 bits: every double counts exactly
+    out: NDArray[np.bool_] = level < share * 2.0**53
     return out
 
 
@@ -26,6 +36,12 @@ def split(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
         held = np.zeros(len(records), dtype=np.bool_)
         held[order[: max(1, len(records) // SHARE)]] = True
     return held
+
+
+def sampled(records: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
+    """A random `share` of the record numbers [n], drawn independently of `held_out`."""
+    out: NDArray[np.bool_] = _mixed(records, seed + 1) < np.uint64(min(int(share * 2**64), 2**64 - 1))
+    return out
 
 
 def _mixed(records: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:

@@ -34,7 +34,7 @@ class Failed:
     """There is no artifact; why, in one sentence."""
 
     reason: str
-    seconds: float
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
