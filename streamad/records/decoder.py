@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,20 +25,12 @@ from streamad.records.values import UnreadableError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from streamad.records.fast import FastDecoder
+
 MAX_UNKNOWN = 256
 """So many different unknown JSON fields are told apart; the rest is counted as `OTHER_UNKNOWN`."""
 
 OTHER_UNKNOWN = "(others)"
-
-
-class FastRows(Protocol):
-    """The compiled decoder of one block: `streamad.records.fast` makes it."""
-
-    def read(self, row: int) -> int:
-        """Read plain rows from `row` on; returns the first row that it leaves to the general decoder."""
-
-    def unknown(self) -> Mapping[str, int]:
-        """The unknown fields among the rows it read."""
 
 
 class Decoder:
@@ -67,7 +59,7 @@ class Decoder:
         with self.dictionary.lock:
             batch = self._empty(block, first)
             unknown: Counter[str] = Counter()
-            fast = self._fast.rows(batch, columns, learn, tuple(self._unknown)) if self._fast else None
+            fast = self._fast.rows(batch, columns, tuple(self._unknown), learn=learn) if self._fast else None
             row, length = 0, len(block)
             while row < length:
                 stop = fast.read(row) if fast else row
@@ -164,15 +156,12 @@ class Decoder:
         batch.unknown_fields.update(found)
 
 
-class _FastDecoder(Protocol):
-    def rows(
-        self,
-        batch: Batch,
-        columns: Sequence[str],
-        learn: bool,
-        unknown: tuple[str, ...],  # noqa: FBT001
-    ) -> FastRows | None: ...
+def _fast_decoder(schema: Schema, payload: PayloadFormat, dictionary: Dictionary) -> FastDecoder | None:
+    # Importing kernels looks at the environment and takes a second, so only who compiles pays for it.
+    from streamad.records import compiled  # noqa: PLC0415
 
+    if not compiled.AVAILABLE:
+        return None
+    from streamad.records.fast import FastDecoder, readable  # noqa: PLC0415
 
-def _fast_decoder(schema: Schema, payload: PayloadFormat, dictionary: Dictionary) -> _FastDecoder | None:
-    return None
+    return FastDecoder(schema, payload, dictionary) if readable(schema, payload) else None

@@ -152,7 +152,7 @@ class Dictionary:
         for field, name in enumerate(made.fields):
             saved = state["fields"].get(name, {"values": (), "first_seen": ()})
             for value, first_seen in zip(saved["values"], saved["first_seen"], strict=True):
-                made._admit(field, value, int(first_seen))  # noqa: SLF001 - its own class
+                made._admit(field, value, int(first_seen))
         return made
 
     def _value(self, field: int, code: int) -> str:
@@ -187,7 +187,7 @@ class Dictionary:
     def _retained(
         self, field: int, window: NDArray[np.int32], keep: Sequence[str], min_count: int
     ) -> dict[str, int]:
-        """value -> first_seen of what the next generation holds, in its code order."""
+        """Value -> first_seen of what the next generation holds, in its code order."""
         old, first_seen = self._index(field), self.tables.first_seen[field]
         held = {value: int(first_seen[old[value]]) if value in old else 0 for value in keep}
         counts = np.bincount(window[window > OTHER_CODE], minlength=1)

@@ -1,0 +1,359 @@
+"""Kernels for single values: bytes to numbers, times, words and category codes.
+
+Every kernel reads ``data[start:stop]`` and says whether it understood. What it understands it reads exactly as
+`streamad.records.values` does; everything else is left to the general decoder, never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from streamad.records.batch import MISSING_CODE, MISSING_TIME, OTHER_CODE
+from streamad.records.compiled import njit
+from streamad.records.dictionary import MAX_VALUE_BYTES, Tables
+from streamad.records.values import FIRST_TIME, LAST_TIME
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SKIP, NUMBER, BOOLEAN, CATEGORY, TIME, TRUTH = range(6)
+"""What a kernel does with a field."""
+
+NO_TIME, ISO, EPOCH = range(3)
+"""The time formats that the kernels read."""
+
+NAN = float("nan")
+
+MAX_DIGITS = 18
+"""So many decimal digits fit an int64."""
+
+EXACT = 1 << 53
+"""Whole numbers up to this are doubles, and a quotient of two exact doubles is correctly rounded."""
+
+POWERS = 10.0 ** np.arange(MAX_DIGITS + 1)
+WHOLE_POWERS = 10 ** np.arange(MAX_DIGITS + 1, dtype=np.int64)
+MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+
+
+class Meaning(NamedTuple):
+    """How the time and label columns read."""
+
+    time_format: int
+    time_digits: int
+    """Decimal places between the unit of an epoch time and the microsecond."""
+    utc: bool
+    """Times without a zone are UTC."""
+    normal: NDArray[np.uint8]
+    """The words that mean normal, lower case and without a trailing dot, one behind the other."""
+    normal_bounds: NDArray[np.int64]
+    """[words + 1]"""
+
+
+class Out(NamedTuple):
+    """The matrices that rows are written to, as in `Batch`."""
+
+    numbers: NDArray[np.float64]
+    codes: NDArray[np.int32]
+    times: NDArray[np.int64]
+    truth: NDArray[np.int8]
+    status: NDArray[np.uint8]
+
+
+@njit
+def is_blank(byte: int) -> bool:
+    """One of `streamad.records.values.BLANKS`."""
+    return byte == 32 or 9 <= byte <= 13
+
+
+@njit
+def trimmed(data: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
+    """The span without the blanks around it."""
+    while start < stop and is_blank(data[start]):
+        start += 1
+    while start < stop and is_blank(data[stop - 1]):
+        stop -= 1
+    return start, stop
+
+
+@njit
+def decimal(data: NDArray[np.uint8], p: int, end: int) -> tuple[float, int, bool]:
+    """The decimal number at `p`: (value, first byte behind it, understood). Equal to ``float(text)``.
+
+    Not understood: no digit, more than 18 digits, or more than 2**53 before the point is set.
+    """
+    sign = data[p]
+    if sign in (45, 43):
+        p += 1
+    mantissa, begin = 0, p
+    while p < end and 48 <= data[p] <= 57:
+        mantissa = mantissa * 10 + (data[p] - 48)
+        p += 1
+    digits, fraction = p - begin, 0
+    if p < end and data[p] == 46:
+        p += 1
+        begin = p
+        while p < end and 48 <= data[p] <= 57:
+            mantissa = mantissa * 10 + (data[p] - 48)
+            p += 1
+        fraction = p - begin
+        digits += fraction
+    if digits == 0 or digits > MAX_DIGITS or mantissa > EXACT:
+        return np.nan, p, False
+    value = float(mantissa)
+    if fraction > 0 and mantissa != 0:
+        value /= POWERS[fraction]
+    return (-value if sign == 45 else value), p, True
+
+
+@njit
+def boolean(data: NDArray[np.uint8], start: int, stop: int) -> float:
+    """1.0, 0.0, or NaN where it is not understood."""
+    length, first = stop - start, data[start] | 32
+    if length == 1:
+        if data[start] == 49 or first == 116:
+            return 1.0
+        return 0.0 if data[start] == 48 or first == 102 else np.nan
+    if (length == 4 and word_at(data, start, b"true")) or (length == 3 and word_at(data, start, b"yes")):
+        return 1.0
+    if (length == 5 and word_at(data, start, b"false")) or (length == 2 and word_at(data, start, b"no")):
+        return 0.0
+    return np.nan
+
+
+@njit
+def word_at(data: NDArray[np.uint8], start: int, word: bytes) -> bool:
+    """Whether the letters of `word` (lower case) stand here, in any case."""
+    for i in range(len(word)):
+        if data[start + i] | 32 != word[i]:
+            return False
+    return True
+
+
+@njit
+def truth(data: NDArray[np.uint8], start: int, stop: int, meaning: Meaning) -> int:
+    """0 for a word that means normal, else 1; case and one trailing dot do not count."""
+    if data[stop - 1] == 46:
+        stop -= 1
+    bounds = meaning.normal_bounds
+    for word in range(len(bounds) - 1):
+        begin, length = bounds[word], bounds[word + 1] - bounds[word]
+        if length != stop - start:
+            continue
+        same = True
+        for i in range(length):
+            byte = data[start + i]
+            lower = byte + 32 if 65 <= byte <= 90 else byte
+            if lower != meaning.normal[begin + i]:
+                same = False
+                break
+        if same:
+            return 0
+    return 1
+
+
+@njit
+def digits_at(data: NDArray[np.uint8], p: int, count: int) -> int:
+    """The number that `count` digits spell, or below 0."""
+    value = 0
+    for i in range(p, p + count):
+        if not 48 <= data[i] <= 57:
+            return -1_000_000
+        value = value * 10 + (data[i] - 48)
+    return value
+
+
+@njit
+def days_since_1970(year: int, month: int, day: int) -> int:
+    """Days of the proleptic Gregorian calendar; the year begins in March here, so that a leap day ends it."""
+    shifted = year - 1 if month <= 2 else year
+    era_day = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + era_day - 719_468
+
+
+@njit
+def date(data: NDArray[np.uint8], p: int) -> tuple[int, bool]:
+    """(days since 1970, understood) of ten bytes ``YYYY-MM-DD``."""
+    year, month, day = digits_at(data, p, 4), digits_at(data, p + 5, 2), digits_at(data, p + 8, 2)
+    if data[p + 4] != 45 or data[p + 7] != 45 or year < 1 or not 1 <= month <= 12:
+        return 0, False
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if not 1 <= day <= MONTH_DAYS[month - 1] + (1 if leap else 0):
+        return 0, False
+    return days_since_1970(year, month, day), True
+
+
+@njit
+def zone_seconds(data: NDArray[np.uint8], p: int, stop: int, utc: bool) -> tuple[int, bool]:  # noqa: FBT001 - kernels take no keywords
+    """(seconds east of UTC, understood) of ``Z``, ``+HH:MM`` or nothing."""
+    if p == stop:
+        return 0, utc
+    if stop - p == 1:
+        return 0, data[p] | 32 == 122
+    if stop - p != 6 or data[p + 3] != 58 or data[p] not in (43, 45):
+        return 0, False
+    hours, minutes = digits_at(data, p + 1, 2), digits_at(data, p + 4, 2)
+    seconds = hours * 3600 + minutes * 60
+    return (-seconds if data[p] == 45 else seconds), 0 <= hours <= 23 and 0 <= minutes <= 59
+
+
+@njit
+def iso_time(data: NDArray[np.uint8], start: int, stop: int, utc: bool) -> int:  # noqa: FBT001 - kernels take no keywords
+    """Microseconds since 1970, or `MISSING_TIME` where it is not understood."""
+    if stop - start < 19 or data[start + 13] != 58 or data[start + 16] != 58:
+        return MISSING_TIME
+    if data[start + 10] | 32 != 116 and data[start + 10] != 32:
+        return MISSING_TIME
+    days, good = date(data, start)
+    hour, minute = digits_at(data, start + 11, 2), digits_at(data, start + 14, 2)
+    second = digits_at(data, start + 17, 2)
+    p, fraction, scale = start + 19, 0, 100_000
+    if p + 1 < stop and data[p] == 46 and 48 <= data[p + 1] <= 57:
+        p += 1
+        while p < stop and 48 <= data[p] <= 57:
+            fraction += (data[p] - 48) * scale
+            scale //= 10
+            p += 1
+    east, zoned = zone_seconds(data, p, stop, utc)
+    if not (good and zoned and 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
+        return MISSING_TIME
+    whole = (days * 86_400 + hour * 3600 + minute * 60 + second - east) * 1_000_000 + fraction
+    return whole if FIRST_TIME <= whole <= LAST_TIME else MISSING_TIME
+
+
+@njit
+def epoch_time(data: NDArray[np.uint8], start: int, stop: int, scale: int) -> int:
+    """Microseconds since 1970 of a number in units of 10**scale of them, or `MISSING_TIME`."""
+    p = start + 1 if data[start] in (45, 43) else start
+    whole, begin = 0, p
+    while p < stop and 48 <= data[p] <= 57:
+        whole = whole * 10 + (data[p] - 48)
+        p += 1
+    digits, fraction = p - begin, 0
+    if p + 1 < stop and data[p] == 46:
+        p += 1
+        begin = p
+        while p < stop and 48 <= data[p] <= 57:
+            whole = whole * 10 + (data[p] - 48)
+            p += 1
+        fraction = p - begin
+    if p != stop or digits == 0 or fraction > scale or digits + scale > MAX_DIGITS:
+        return MISSING_TIME
+    whole *= WHOLE_POWERS[scale - fraction]
+    whole = -whole if data[start] == 45 else whole
+    return whole if FIRST_TIME <= whole <= LAST_TIME else MISSING_TIME
+
+
+@njit
+def time(data: NDArray[np.uint8], start: int, stop: int, meaning: Meaning) -> int:
+    """Microseconds since 1970, or `MISSING_TIME` where it is not understood."""
+    if meaning.time_format == ISO:
+        return iso_time(data, start, stop, meaning.utc)
+    if meaning.time_format == EPOCH:
+        return epoch_time(data, start, stop, meaning.time_digits)
+    return MISSING_TIME
+
+
+@njit
+def plain_value(
+    data: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    row: int,
+    kind: int,
+    target: int,
+    out: Out,
+    meaning: Meaning,
+    spans: NDArray[np.int64],
+) -> bool:
+    """Write one trimmed value that is no number to its place in row `row`; whether it was understood.
+
+    Categories are only noted in `spans` [C, 2]: a row must prove acceptable before its values are admitted.
+    """
+    if kind == CATEGORY:
+        spans[target, 0], spans[target, 1] = start, stop
+    elif start == stop or kind == SKIP:
+        return True
+    elif kind == BOOLEAN:
+        out.numbers[row, target] = boolean(data, start, stop)
+        return not np.isnan(out.numbers[row, target])
+    elif kind == TIME:
+        out.times[row] = time(data, start, stop, meaning)
+        return bool(out.times[row] != MISSING_TIME)
+    elif kind == TRUTH:
+        out.truth[row] = truth(data, start, stop, meaning)
+    return True
+
+
+@njit
+def slot_of(data: NDArray[np.uint8], start: int, stop: int, seed: int, slots: int) -> int:
+    """The first hash slot (of a power of two) to look at: FNV-1a from a secret start, its bits mixed."""
+    state = seed
+    for i in range(start, stop):
+        state = (state ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
+    state = (state ^ (state >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((state >> np.uint64(32)) & np.uint64(slots - 1))
+
+
+@njit
+def find(data: NDArray[np.uint8], start: int, stop: int, tables: Tables, field: int) -> tuple[int, int]:
+    """(code or 0, the slot it was found in or belongs in): the bytes are compared, never only the hash."""
+    slots = tables.slots.shape[1]
+    slot = slot_of(data, start, stop, tables.seed[0], slots)
+    while True:
+        code = tables.slots[field, slot]
+        if code == OTHER_CODE:
+            return OTHER_CODE, slot
+        begin = tables.bounds[field, code]
+        same = tables.bounds[field, code + 1] - begin == stop - start
+        i = 0
+        while same and i < stop - start:
+            same = tables.arena[field, begin + i] == data[start + i]
+            i += 1
+        if same:
+            return code, slot
+        slot = (slot + 1) & (slots - 1)
+
+
+@njit
+def code_of(
+    data: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    tables: Tables,
+    field: int,
+    record: int,
+    learn: bool,  # noqa: FBT001 - kernels take no keywords
+) -> int:
+    """The code of a trimmed category value: `Dictionary.code`, compiled."""
+    length = stop - start
+    if length == 0:
+        return MISSING_CODE
+    if length > MAX_VALUE_BYTES:
+        return OTHER_CODE
+    code, slot = find(data, start, stop, tables, field)
+    if code != OTHER_CODE:
+        return code if learn or tables.first_seen[field, code] <= record else OTHER_CODE
+    code = tables.counts[field]
+    begin = tables.bounds[field, code] if code < tables.first_seen.shape[1] else tables.arena.shape[1]
+    if not learn or begin + length > tables.arena.shape[1] - MAX_VALUE_BYTES:
+        return OTHER_CODE
+    for i in range(length):
+        tables.arena[field, begin + i] = data[start + i]
+    tables.bounds[field, code + 1] = begin + length
+    tables.first_seen[field, code] = record
+    tables.slots[field, slot] = code
+    tables.counts[field] = tables.indexed[field] = code + 1
+    return code
+
+
+@njit
+def index_new(tables: Tables) -> None:
+    """Take the values that the general decoder admitted into the hash slots."""
+    for field in range(len(tables.counts)):
+        for code in range(tables.indexed[field], tables.counts[field]):
+            start, stop = tables.bounds[field, code], tables.bounds[field, code + 1]
+            slot = find(tables.arena[field], start, stop, tables, field)[1]
+            tables.slots[field, slot] = code
+        tables.indexed[field] = tables.counts[field]

@@ -1,0 +1,283 @@
+"""The compiled JSON decoder: plain objects with known keys, straight from bytes into the matrices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streamad.records.compiled import njit
+from streamad.records.dictionary import Tables
+from streamad.records.kernels import (
+    NAN,
+    NUMBER,
+    SKIP,
+    Meaning,
+    Out,
+    code_of,
+    decimal,
+    index_new,
+    plain_value,
+    trimmed,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class JsonPlan(NamedTuple):
+    """The keys that may stand in an object, as a tree: entries (a key within a node) and nodes (objects).
+
+    Node 0 is the record. ``a.b`` may be written ``{"a": {"b": 1}}`` or ``{"a.b": 1}``: two entries, one field.
+    """
+
+    keys: NDArray[np.uint8]
+    """The entries' keys, each with its closing quote, one behind the other."""
+    bounds: NDArray[np.int64]
+    """[entries + 1]"""
+    nodes: NDArray[np.int64]
+    """[entries] the node that the key belongs to."""
+    children: NDArray[np.int64]
+    """[entries] the node that its object is, -1 for none."""
+    fields: NDArray[np.int64]
+    """[entries] the field that its value is, -1 for none."""
+    kinds: NDArray[np.int64]
+    """[fields]"""
+    targets: NDArray[np.int64]
+    """[fields] the column of the matrix that `kinds` means."""
+    counted: int
+    """Fields from this one on are unknown to the schema, and counted."""
+    counts: NDArray[np.int64]
+    """[fields] rows that had the field; only kept for the unknown ones."""
+    following: NDArray[np.int64]
+    """[entries + 1] the entry that came last time after this one (the last: at the start): tried first."""
+    seen_entries: NDArray[np.int64]
+    """[entries] the stamp of the last row that had it."""
+    seen_fields: NDArray[np.int64]
+    """[fields] likewise."""
+    stamp: NDArray[np.int64]
+    """[1] grows with every row."""
+    stack: NDArray[np.int64]
+    """[depth] scratch: the nodes around the present one."""
+    spans: NDArray[np.int64]
+    """[C, 2] scratch: where this row's category values are; an empty span is a missing value."""
+
+
+@njit
+def read_json(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    row: int,
+    first: int,
+    learn: bool,  # noqa: FBT001 - kernels take no keywords
+    plan: JsonPlan,
+    out: Out,
+    meaning: Meaning,
+    tables: Tables,
+) -> int:
+    """Read rows from `row` on; returns the first one that is not plain (or was rejected before), or n."""
+    index_new(tables)
+    for i in range(row, len(starts)):
+        plan.spans[:] = 0
+        plan.stamp[0] += 1
+        if out.status[i] != 0 or not json_row(data, starts[i], ends[i], i, plan, out, meaning):
+            return i
+        for field in range(len(plan.spans)):
+            start, stop = plan.spans[field, 0], plan.spans[field, 1]
+            out.codes[i, field] = code_of(data, start, stop, tables, field, first + i, learn)
+        for field in range(plan.counted, len(plan.kinds)):
+            plan.counts[field] += plan.seen_fields[field] == plan.stamp[0]
+    return len(starts)
+
+
+@njit
+def json_row(
+    data: NDArray[np.uint8], start: int, end: int, row: int, plan: JsonPlan, out: Out, meaning: Meaning
+) -> bool:
+    """Read one row but its categories; whether it was understood."""
+    p = after_space(data, start, end)
+    if p == end or data[p] != 123:
+        return False
+    p = after_space(data, p + 1, end)
+    depth, node, entry = 0, 0, len(plan.nodes)
+    opened = True  # directly behind an opening brace: the object may close at once
+    while p < end:
+        if opened and data[p] == 125:
+            p -= 1  # read the closing brace below, as behind a value
+        else:
+            entry, p = key_at(data, p, end, node, entry, plan)
+            if entry < 0 or p == end:
+                return False
+            if data[p] == 123:
+                if plan.children[entry] < 0:
+                    return False
+                plan.stack[depth] = node
+                depth, node, opened = depth + 1, plan.children[entry], True
+                p = after_space(data, p + 1, end)
+                continue
+            p = value_at(data, p, end, row, plan.fields[entry], plan, out, meaning)
+            if p < 0:
+                return False
+            p -= 1
+        p = after_space(data, p + 1, end)
+        while p < end and data[p] == 125:
+            p = after_space(data, p + 1, end)
+            if depth == 0:
+                return p == end
+            depth -= 1
+            node = plan.stack[depth]
+        if p == end or data[p] != 44:
+            return False
+        p, opened = after_space(data, p + 1, end), False
+    return False
+
+
+@njit
+def after_space(data: NDArray[np.uint8], p: int, end: int) -> int:
+    """The next byte that is no JSON white space."""
+    while p < end and (data[p] == 32 or data[p] == 9 or data[p] == 10 or data[p] == 13):
+        p += 1
+    return p
+
+
+@njit
+def key_at(
+    data: NDArray[np.uint8], p: int, end: int, node: int, before: int, plan: JsonPlan
+) -> tuple[int, int]:
+    """(entry of the key at `p`, first byte of its value); entry -1 for a key unknown, repeated or odd."""
+    if data[p] != 34:
+        return -1, p
+    entry = plan.following[before]
+    if not key_is(data, p + 1, end, node, entry, plan):
+        entry = 0
+        while entry < len(plan.nodes) and not key_is(data, p + 1, end, node, entry, plan):
+            entry += 1
+        if entry == len(plan.nodes):
+            return -1, p
+        plan.following[before] = entry
+    if plan.seen_entries[entry] == plan.stamp[0]:
+        return -1, p
+    plan.seen_entries[entry] = plan.stamp[0]
+    p = after_space(data, p + 1 + plan.bounds[entry + 1] - plan.bounds[entry], end)
+    if p == end or data[p] != 58:
+        return -1, p
+    return entry, after_space(data, p + 1, end)
+
+
+@njit
+def key_is(data: NDArray[np.uint8], p: int, end: int, node: int, entry: int, plan: JsonPlan) -> bool:
+    """Whether the key that begins at `p` is this entry's."""
+    begin = plan.bounds[entry]
+    length = plan.bounds[entry + 1] - begin
+    if plan.nodes[entry] != node or length > end - p:
+        return False
+    for i in range(length):
+        if data[p + i] != plan.keys[begin + i]:
+            return False
+    return True
+
+
+@njit
+def value_at(
+    data: NDArray[np.uint8],
+    p: int,
+    end: int,
+    row: int,
+    field: int,
+    plan: JsonPlan,
+    out: Out,
+    meaning: Meaning,
+) -> int:
+    """Read the string, number or word at `p`; returns the first byte behind it, or -1."""
+    if field < 0 or plan.seen_fields[field] == plan.stamp[0]:
+        return -1
+    plan.seen_fields[field] = plan.stamp[0]
+    kind, target, byte = plan.kinds[field], plan.targets[field], data[p]
+    if kind == NUMBER:
+        return number_at(data, p, end, row, target, out)
+    if byte == 34:
+        stop = string_end(data, p + 1, end)
+        start, last = trimmed(data, p + 1, stop)
+        after = stop + 1
+    else:
+        start, stop = p, literal_end(data, p, end)
+        last = p if byte == 110 else stop  # null is missing
+        after = stop
+    if stop < 0:
+        return -1
+    if kind != SKIP and not plain_value(data, start, last, row, kind, target, out, meaning, plan.spans):
+        return -1
+    return after
+
+
+@njit
+def number_at(data: NDArray[np.uint8], p: int, end: int, row: int, target: int, out: Out) -> int:
+    """Read the JSON number (or null) at `p`; returns the first byte behind it, or -1."""
+    if data[p] == 110:
+        out.numbers[row, target] = NAN
+        return literal_end(data, p, end)
+    digit = p + 1 if data[p] == 45 else p
+    if digit == end or not 48 <= data[digit] <= 57:
+        return -1
+    if data[digit] == 48 and digit + 1 < end and 48 <= data[digit + 1] <= 57:
+        return -1
+    value, after, good = decimal(data, p, end)
+    out.numbers[row, target] = value
+    if not good or data[after - 1] == 46 or (after < end and data[after] | 32 == 101):
+        return -1
+    return after
+
+
+@njit
+def string_end(data: NDArray[np.uint8], p: int, end: int) -> int:
+    """The place of the closing quote, or -1: no escapes, no control characters, only ASCII."""
+    while p < end:
+        byte = data[p]
+        if byte == 34:
+            return p
+        if byte < 32 or byte >= 128 or byte == 92:
+            return -1
+        p += 1
+    return -1
+
+
+@njit
+def literal_end(data: NDArray[np.uint8], p: int, end: int) -> int:
+    """The first byte behind null, true, false or a number, or -1."""
+    byte = data[p]
+    if byte == 116:
+        return word_end(data, p, end, b"true")
+    if byte == 102:
+        return word_end(data, p, end, b"false")
+    if byte == 110:
+        return word_end(data, p, end, b"null")
+    p = p + 1 if byte == 45 else p
+    begin = p
+    p = digits_end(data, p, end)
+    if p == begin or (data[begin] == 48 and p > begin + 1):
+        return -1
+    if p < end and data[p] == 46:
+        begin = p + 1
+        p = digits_end(data, begin, end)
+        if p == begin:
+            return -1
+    return -1 if p < end and data[p] | 32 == 101 else p
+
+
+@njit
+def digits_end(data: NDArray[np.uint8], p: int, end: int) -> int:
+    """The first byte that is no digit."""
+    while p < end and 48 <= data[p] <= 57:
+        p += 1
+    return p
+
+
+@njit
+def word_end(data: NDArray[np.uint8], p: int, end: int, word: bytes) -> int:
+    """The first byte behind this very word, or -1."""
+    if len(word) > end - p:
+        return -1
+    for i in range(len(word)):
+        if data[p + i] != word[i]:
+            return -1
+    return p + len(word)
