@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from streamad.models.base import Detector
-from streamad.models.layers import EnsembleMLP, masked_mean
+from streamad.models.layers import EnsembleMLP, masked_mean, mean_square
 from streamad.models.options import DetectorOptions
 
 
@@ -27,18 +27,17 @@ class DAE(Detector):
         del progress
         # members draw different rows, so one draw of noise serves them all
         noise = torch.randn(x.shape[1:], generator=generator, device=x.device) * self.NOISE  # [B, D]
-        output = self.decoder(self.encoder(x + noise))  # [K, B, D]
-        return masked_mean((output - x).square().mean(-1), y != 1)
+        error = self.decoder.error(self.encoder(x + noise), x)  # [K, B, D]
+        return masked_mean(mean_square(error), y != 1)
 
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Squared error averaged over features [K, n] (equation 5), and the latents [K, n, d]."""
         latent = self.encoder(x)
-        return self.decoder(latent).sub_(x).square_().mean(-1), latent
+        return mean_square(self.decoder.error(latent, x)), latent
 
     def contributions(self, x: Tensor) -> Tensor:
         """The squared error of each column over D, averaged over the members, [n, D]."""
-        error: Tensor = self.decoder(self.encoder(x)).sub_(x)  # [K, n, D]
-        return error.square_().mean(0) / self.width
+        return self.decoder.error(self.encoder(x), x).square_().mean(0) / self.width
 
 
 DETECTOR = DAE

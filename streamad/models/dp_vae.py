@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamad.models.base import Detector
-from streamad.models.layers import EnsembleMLP, masked_mean
+from streamad.models.layers import EnsembleMLP, masked_mean, mean_square
 from streamad.models.options import DetectorOptions
 
 
@@ -39,7 +39,7 @@ class DPVAE(Detector):
         mean, log_variance = self.posterior(x)  # [K, B, d]
         noise = torch.randn(mean.shape, generator=generator, device=x.device)
         z = mean + (log_variance / 2).exp() * noise  # [K, B, d]
-        error = (self.decoder(z) - x).square().mean(-1)  # [K, B]
+        error = mean_square(self.decoder.error(z, x))  # [K, B]
         loss = masked_mean(error + beta * divergence(mean, log_variance), y != 1)
         at = (y == 1).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold an outlier
         if progress < self.WARM_UP or not len(at):
@@ -57,14 +57,13 @@ class DPVAE(Detector):
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``-ELBO_normal`` at z = mean (section 4.3), [K, n], and the means [K, n, d]."""
         mean, log_variance = self.posterior(x)
-        error = self.decoder(mean).sub_(x).square_().mean(-1)
+        error = mean_square(self.decoder.error(mean, x))
         return error + self.BETA * divergence(mean, log_variance), mean
 
     def contributions(self, x: Tensor) -> Tensor:
         """The squared error of each column over D, averaged over the members, [n, D]."""
         mean, _ = self.posterior(x)
-        error: Tensor = self.decoder(mean).sub_(x)  # [K, n, D]
-        return error.square_().mean(0) / self.width
+        return self.decoder.error(mean, x).square_().mean(0) / self.width
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:

@@ -34,6 +34,11 @@ class EnsembleLinear(nn.Module):
             return torch.bmm(x, weight)
         return torch.baddbmm(self.bias.detach() if frozen else self.bias, x, weight)
 
+    def error(self, x: Tensor, target: Tensor) -> Tensor:
+        """``self(x) - target`` [K, B, outputs], added up inside the product; target [K or none, B, outputs]."""
+        start = -target.expand(len(self.weight), -1, -1) if self.bias is None else self.bias - target
+        return start.baddbmm_(x, self.weight)
+
     def _shared(self, x: Tensor) -> Tensor:
         """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
         members, _, outputs = self.weight.shape
@@ -66,14 +71,28 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
         """[K, B, sizes[0]] or [n, sizes[0]] to [K, B or n, sizes[-1]]."""
+        out: Tensor = self.layers[-1](self._hidden(x, frozen=frozen), frozen=frozen)
+        return out
+
+    def error(self, x: Tensor, target: Tensor) -> Tensor:
+        """``self(x) - target`` [K, B, sizes[-1]] of x [K, B, sizes[0]]; the target may be shared [B, sizes[-1]]."""
+        out: Tensor = self.layers[-1].error(self._hidden(x), target)  # type: ignore[operator]  # an EnsembleLinear
+        return out
+
+    def _hidden(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """The last hidden layer [K, B, sizes[-2]]."""
         for layer in self.layers[:-1]:
             x = nn.functional.leaky_relu_(layer(x, frozen=frozen), self.SLOPE)
-        out: Tensor = self.layers[-1](x, frozen=frozen)
-        return out
+        return x
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(shape, generator=generator) * 2 - 1) * bound
+
+
+def mean_square(error: Tensor) -> Tensor:
+    """The square averaged over the last dimension; `error` is overwritten."""
+    return error.square_().mean(-1)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from streamad.models.base import Detector, make_detector
 from streamad.models.head_features import FeatureStats, raw_features
 from streamad.models.options import DetectorOptions
 
-CHUNK = 256
+CHUNK = 512
 """Rows in every product, short chunks padded: the last bits of a product depend on its shape, so there is
-only one shape. 256 rows keep all of a chunk's layers in a core's cache."""
+only one shape. 512 rows keep all of a chunk's layers in a core's cache."""
 
 SCORE_LIMIT = 3e38
 """An infinite score, which no finite weights can reach, would leave as this."""

@@ -143,7 +143,6 @@ def _manifest(
         "seed": snapshot.seed,
         "label_position": snapshot.label_position,
         "labeled_events": list(snapshot.labeled_events),
-        "labeled_events": list(snapshot.labeled_events),
         "labeled_verdicts": snapshot.labeled_verdict.tolist(),
         "labels": {"anomaly": head.count_anomaly, "normal": head.count_normal},
         "data": {
