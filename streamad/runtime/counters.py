@@ -22,17 +22,17 @@ class Counters:
     rejected: int = 0
     alerts: int = 0
     fast: int = 0
-    promotions: int = 0
-    failed_trainings: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
-    first_time: int | None = None
-    last_time: int | None = None
     unknown_fields: dict[str, int] = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)
+
+    def copy(self) -> Counters:
+        """An independent copy."""
+        return Counters(**asdict(self))
 
 
 _SHIFT = 15  # float32 without its last 15 bits: 8 bits of mantissa, 0.4 % resolution
@@ -53,9 +53,15 @@ class Quality:
         """Count n records; truth is 1, 0 or -1 (unknown, not counted)."""
         bins = p_values.astype(np.float32).view(np.uint32) >> _SHIFT
         for value in (0, 1):
-            rows = truth == value
+            rows = (truth == value) & ~np.isnan(p_values)
             self._counts[value] += np.bincount(bins[rows], minlength=_BINS)
             self._alerted[value] += int((p_values[rows] < threshold).sum())
+
+    def copy(self) -> Quality:
+        """An independent copy."""
+        quality = Quality()
+        quality._counts, quality._alerted = self._counts.copy(), self._alerted.copy()
+        return quality
 
     def report(self) -> dict[str, float]:
         """auroc, average_precision and recall_at_budget; empty where only one class was seen."""

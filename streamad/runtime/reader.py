@@ -7,11 +7,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from streamad.ports import End, Idle, Revoked
-from streamad.records.batch import Batch
+from streamad.records.batch import Batch, Block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from streamad.ports import Positions, Source
@@ -63,9 +64,15 @@ class Reader:
             self._changed.notify_all()
             return item
 
+    def unread(self, items: Sequence[Item]) -> None:
+        """Put items back that were taken, in order, before all others."""
+        with self._changed:
+            self._items.extendleft(reversed(items))
+            self._changed.notify_all()
+
     def rebuild(
-        self, codes: NDArray[object], keep: Sequence[Sequence[str]], min_count: int
-    ) -> list[NDArray[object]]:
+        self, codes: NDArray[np.int32], keep: Sequence[Sequence[str]], min_count: int
+    ) -> list[NDArray[np.int32]]:
         """Begin a new generation of the dictionary and decode again what was read ahead, in order.
 
         So which values the dictionary holds depends on the order of the records alone, never on how far
@@ -106,12 +113,11 @@ class Reader:
             self._changed.wait_for(lambda: self._stopping or len(self._items) < self._depth)
             return not self._stopping
 
-    def _put(self, got: object) -> None:
+    def _put(self, got: Block | End | Revoked) -> None:
         with self._decoding:
-            item = got
-            if not isinstance(got, End | Revoked):
-                item = self._decoder.decode(got, self._next)  # type: ignore[arg-type]
-                self._next += len(item)  # type: ignore[arg-type]
+            item: Item = self._decoder.decode(got, self._next) if isinstance(got, Block) else got
+            if isinstance(item, Batch):
+                self._next += len(item)
             with self._changed:
-                self._items.append(item)  # type: ignore[arg-type]
+                self._items.append(item)
                 self._changed.notify_all()

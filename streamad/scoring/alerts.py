@@ -45,39 +45,38 @@ class Describer:
     decoder: Decoder
     reasons: int
 
-    def alerts(  # one batch, its scores and the moment are what an alert is made of
-        self, batch: Batch, scorer: Scorer, scores: Scores, rows: NDArray[np.int64], threshold: float, now: str
+    def alerts(
+        self, batch: Batch, scorer: Scorer, seen: Sequence[dict[str, Any]], threshold: float, now: str
     ) -> list[dict[str, Any]]:
-        """The alerts of these rows, in order, in CONTRACTS.md's format 1."""
-        suffix = "+uai" if scorer.labeled else ""
-        common = {"threshold": threshold, "detector": self.detector + suffix, "version": scorer.version}
+        """The alerts of the rows in `seen`, in order, in CONTRACTS.md's format 1."""
+        detector = self.detector + ("+uai" if scorer.labeled else "")
         return [
             {
                 "format": 1,
                 "feed": self.feed,
-                "alert_id": hashlib.sha256(seen["event_id"].encode()).hexdigest()[:20],
-                "event_id": seen["event_id"],
-                "key": seen["key"],
-                "event_time": time_text(int(batch.times[row])),
+                "alert_id": hashlib.sha256(row["event_id"].encode()).hexdigest()[:20],
+                "event_id": row["event_id"],
+                "key": row["key"],
+                "event_time": time_text(int(batch.times[row["number"] - batch.first])),
                 "scored_at": now,
-                "score": seen["score"],
-                "p_value": seen["p_value"],
-                **{"threshold": common["threshold"]},
-                "anomaly_probability": seen["probability"],
-                "detector": common["detector"],
-                "version": common["version"],
-                "labels_applied": scorer.head.count_anomaly + scorer.head.count_normal,
+                "score": row["score"],
+                "p_value": row["p_value"],
+                "threshold": threshold,
+                "anomaly_probability": row["probability"],
+                "detector": detector,
+                "version": scorer.version,
+                "labels_applied": scorer.labels_applied,
                 "repeat_of": None,
-                "reasons": seen["reasons"],
-                "record": seen["record"],
+                "reasons": row["reasons"],
+                "record": row["record"],
             }
-            for row, seen in zip(rows, self.pool(batch, scorer, scores, rows, "alert"), strict=True)
+            for row in seen
         ]
 
-    def pool(
+    def seen(
         self, batch: Batch, scorer: Scorer, scores: Scores, rows: NDArray[np.int64], kind: str
     ) -> list[dict[str, Any]]:
-        """What the pool keeps of these rows: alert, candidate or random."""
+        """What the pool keeps of these rows; `kind` is alert, candidate or random."""
         if not len(rows):
             return []
         shares = scorer.field_shares(batch.numbers[rows], batch.codes[rows])
@@ -108,5 +107,6 @@ class Describer:
         top = np.argsort(-shares, kind="stable")[: self.reasons]
         names: Sequence[str] = self.schema.features
         return [
-            {"field": names[i], "value": record.get(names[i]), "share": round(float(shares[i]), 4)} for i in top
+            {"field": names[i], "value": record.get(names[i]), "share": round(float(shares[i]), 4)}
+            for i in top
         ]

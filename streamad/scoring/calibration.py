@@ -41,7 +41,9 @@ class Calibration:
         excess = reference[-rows:] - start
         mean, variance = float(excess.mean()), float(excess.var())
         if mean <= 0 or variance <= 0:  # the top is one value: anything above it is simply rare
-            return cls(reference, float(reference[-1]), 1 / (len(reference) + 1), 0.0, max(abs(start), 1.0) * 1e-3)
+            return cls(
+                reference, float(reference[-1]), 1 / (len(reference) + 1), 0.0, max(abs(start), 1.0) * 1e-3
+            )
         shape = float(np.clip(0.5 * (1 - mean**2 / variance), *_SHAPE_RANGE))
         return cls(reference, start, rows / (len(reference) + 1), shape, mean * (1 - shape))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamad.models.head import Head, Site
-from streamad.models.scoring_model import ScoringModel
+from streamad.models.head import Head, Label, Site
+from streamad.models.scoring_model import ScoringModel, part
 from streamad.scoring.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 #: Labels of the rarer verdict at which the head has half its say.
 _TRUST = 5.0
+
+
+class Lesson(NamedTuple):
+    """What one label taught the head: all that it takes to take it back."""
+
+    features: NDArray[np.float64]
+    site: Site
+    verdict: Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,10 @@ class Scorer:
     ) -> None:
         self.version = int(manifest["version"])
         self.label_position = int(manifest["label_position"])
-        self.categories: Sequence[Sequence[str]]
         self.model = ScoringModel.from_parts(manifest, tensors, device, threads)
-        self.head = Head.from_tensors(tensors)
+        self.head = Head.from_tensors(part(tensors, "head."))
+        self.lessons = _lessons(manifest, tensors)
+        """What the head had learned when the artifact was made, by event."""
         self.reference_rows = reference_rows
         self._features = np.asarray(tensors["reference.features"], dtype=np.float64)
         self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
@@ -61,15 +70,16 @@ class Scorer:
     @property
     def labeled(self) -> bool:
         """Whether the head knows anything, so that probabilities mean something."""
-        return self.head.count_anomaly + self.head.count_normal > 0
+        return self.labels_applied > 0
+
+    @property
+    def labels_applied(self) -> int:
+        """Labels in force that the head has learned from."""
+        return self.head.count_anomaly + self.head.count_normal
 
     def bind(self, values: Sequence[Sequence[str]]) -> None:
         """Read category codes of this dictionary from now on (values[field][code])."""
         self._encoder = self.model.encoder.bind(values)
-
-    def features(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
-        """[n, F] what the head reads of these rows."""
-        return self.model.score(self._encoder.encode(numbers, codes)).features
 
     def score(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> Scores:
         """Score decoded rows; every row depends on itself alone."""
@@ -90,13 +100,17 @@ class Scorer:
         """[n, fields] each field's part of the detector's score; rows sum to one."""
         return self.model.field_shares(self._encoder.encode(numbers, codes))
 
-    def learn(self, features: NDArray[np.float64], verdict: Literal["anomaly", "normal"]) -> Site:
-        """One label, at a cost that does not depend on how many came before. `recalibrate` afterwards."""
-        return self.head.update(features, verdict)
+    def learn(self, numbers: NDArray[np.float64], codes: NDArray[np.int32], verdict: Label) -> Lesson:
+        """Learn one labeled row ([1, N], [1, C]), at a cost that does not grow with the labels before it.
 
-    def unlearn(self, features: NDArray[np.float64], site: Site) -> None:
-        """Take exactly one label back."""
-        self.head.remove(features, site)
+        `recalibrate` afterwards.
+        """
+        features = self.model.score(self._encoder.encode(numbers, codes)).features[0]
+        return Lesson(features, self.head.update(features, verdict), verdict)
+
+    def unlearn(self, lesson: Lesson) -> None:
+        """Take exactly one label back. `recalibrate` afterwards."""
+        self.head.remove(*lesson)
 
     def extend(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> None:
         """Add held-out rows to the reference, the oldest making room. `recalibrate` afterwards."""
@@ -120,3 +134,11 @@ class Scorer:
         evidence = min(self.head.count_anomaly, self.head.count_normal) + 1
         weight = evidence / (evidence + _TRUST)
         return -np.log(self._base_calibration.p_values(base)) + weight * self.head.log_odds(features)
+
+
+def _lessons(manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> dict[str, Lesson]:
+    labels: list[Label] = ["anomaly" if verdict else "normal" for verdict in manifest["labeled_verdicts"]]
+    rows = zip(
+        manifest["labeled_events"], tensors["head.features"], tensors["head.sites"], labels, strict=True
+    )
+    return {event: Lesson(features, Site(*map(float, site)), label) for event, features, site, label in rows}

@@ -1,0 +1,184 @@
+"""From the open transaction to a commit, and what the commit then changes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from streamad.errors import BrokenFeedError
+from streamad.ports import Commit
+from streamad.records.batch import Batch, Cursor
+from streamad.runtime.counters import Counters, Quality
+from streamad.runtime.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamad.runtime.feed import Feed
+    from streamad.runtime.learner import Learner
+
+_REJECTED_BYTES = 4096
+
+
+class Committer:
+    """Owns what is true as of the last commit: positions, counters, the start of the window."""
+
+    def __init__(self, feed: Feed, learner: Learner) -> None:
+        self._feed, self._learner = feed, learner
+        self.open = Transaction()
+        self.positions: dict[str, Cursor] = {}
+        self.records = 0
+        self.counters, self.quality = Counters(), Quality()
+        self.finished = False
+        self.met: list[dict[str, Any]] = []
+        self._window: deque[tuple[int, dict[str, Cursor]]] = deque()
+        self._outcomes: deque[tuple[int, int]] = deque()
+
+    def commit(self, *, finished: bool = False) -> None:
+        """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.5).
+
+        1. Close the transaction: where each partition goes on, what is counted.
+        2. Write the scores of a replay that was asked for them, and sync.
+        3. Hand alerts, rejected, pool, labels, positions and checkpoint to the sink, all or nothing.
+        4. Apply what the records changed: counters, window, reference, budget.
+        5. Wake the outlets.
+        6. Begin a training, if one is due.
+
+        A kill before 3 ends leaves the commit before; after it, this one. Raises `CommitAbortedError` and
+        `StoreError`, both with nothing applied; `BrokenFeedError` after 6.
+        """
+        step = self._feed.on_step
+        step("commit.1")
+        transaction = self.open
+        positions = self.positions | transaction.positions()
+        counters = self._counted(transaction)
+        quality = self.quality.copy()
+        for scored in transaction.batches:
+            quality.add(scored.scores.p_value, scored.batch.truth, scored.threshold)
+        step("commit.2")
+        if self._feed.scores_file is not None:
+            self._feed.scores_file.append(transaction.batches)
+        step("commit.3")
+        records = self.records + transaction.records
+        window, outcomes = self._window_after(transaction), self._outcomes_after(transaction)
+        engine = {
+            "records": records,
+            "counters": counters.state(),
+            "quality": quality.state(),
+            "window": list(window[0]) if window else [records, positions],
+            "outcomes": list(outcomes),
+            "finished": finished,
+            "identity": dict(self._feed.identity),
+        }
+        self._feed.sink.commit(
+            Commit(
+                positions,
+                records,
+                transaction.alerts,
+                transaction.rejected,
+                transaction.pool,
+                checkpoint={"engine": engine, **self._learner.checkpoint(records)},
+                alert_numbers=transaction.alert_numbers,
+                attached=self.met,
+                applied=self._learner.applied,
+                versions=self._learner.versions,
+                handled=self._learner.handled,
+            )
+        )
+        step("commit.4")
+        self.positions, self.records, self.finished = positions, records, finished
+        self.counters, self.quality = counters, quality
+        self._window, self._outcomes = window, outcomes
+        self.open, self.met = Transaction(), []
+        self._learner.absorb(transaction.batches)
+        step("commit.5")
+        self._feed.committed()
+        step("commit.6")
+        if not finished:
+            self._learner.begin_training_if_due(records)
+        self._check_breaker()
+
+    def drop(self) -> None:
+        """Forget the open transaction; labels that were applied stay applied and go with the next commit."""
+        self.open = Transaction()
+
+    def restore(
+        self, positions: Mapping[str, Cursor], state: Mapping[str, Any]
+    ) -> tuple[int, dict[str, Cursor]]:
+        """Take over a checkpoint; returns the window's first record number and where to re-read it from."""
+        self.positions, self.records = dict(positions), state["records"]
+        self.counters = Counters(**state["counters"])
+        self.quality = Quality.from_state(state["quality"])
+        self.finished = state["finished"]
+        self._outcomes = deque((total, bad) for total, bad in state["outcomes"])
+        first, start = state["window"]
+        return first, start
+
+    def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
+        """Note a re-read batch of the window and where it was read from."""
+        self._window.append((batch.first, before))
+
+    def _counted(self, transaction: Transaction) -> Counters:
+        counters = self.counters.copy()
+        counters.records_in += transaction.records
+        counters.rejected += transaction.rejections()
+        counters.scored = counters.records_in - counters.rejected
+        counters.alerts += len(transaction.alerts)
+        for scored in transaction.batches:
+            counters.fast += scored.batch.fast_rows
+            for name, count in scored.batch.unknown_fields.items():
+                counters.unknown_fields[name] = counters.unknown_fields.get(name, 0) + count
+        return counters
+
+    def _window_after(self, transaction: Transaction) -> deque[tuple[int, dict[str, Cursor]]]:
+        """Where the window's batches begin, the oldest dropped when the next one covers the window too."""
+        window = deque(self._window)
+        before = dict(self.positions)
+        for scored in transaction.batches:
+            window.append((scored.batch.first, dict(before)))
+            before[scored.batch.block.partition] = scored.batch.block.cursor
+        keep_from = self.records + transaction.records - self._feed.config.training.window.records
+        while len(window) > 1 and window[1][0] <= keep_from:
+            window.popleft()
+        return window
+
+    def _outcomes_after(self, transaction: Transaction) -> deque[tuple[int, int]]:
+        """(records, rejected) of the transactions that make up the breaker's window."""
+        outcomes = deque(self._outcomes)
+        outcomes.append((transaction.records, transaction.rejections()))
+        total = sum(records for records, _ in outcomes)
+        while total - outcomes[0][0] >= self._feed.config.limits.rejected_window:
+            total -= outcomes.popleft()[0]
+        return outcomes
+
+    def _check_breaker(self) -> None:
+        limits = self._feed.config.limits
+        total = sum(records for records, _ in self._outcomes)
+        rejected = sum(bad for _, bad in self._outcomes)
+        if total >= limits.rejected_window and rejected > limits.rejected_share * total:
+            raise BrokenFeedError(
+                f"{rejected:,} of the last {total:,} records were rejected, so the feed itself is broken; "
+                "streamad rejected shows them"
+            )
+
+
+def rejected_rows(batch: Batch, now: str) -> list[dict[str, Any]]:
+    """The rejected rows of a batch in CONTRACTS.md's format."""
+    rows = []
+    for row, rejection in sorted(batch.rejections.items()):
+        payload = batch.block.payload(row)
+        rows.append(
+            {
+                "position": batch.block.position(row),
+                "reason": rejection.reason,
+                "field": rejection.field,
+                "detail": rejection.detail,
+                "bytes_base64": base64.b64encode(payload[:_REJECTED_BYTES]).decode(),
+                "length": batch.block.lengths.get(row, len(payload)),
+                "sha256": hashlib.sha256(payload).hexdigest(),
+                "rejected_at": now,
+            }
+        )
+    return rows

@@ -1,0 +1,309 @@
+"""The engine: takes batches, scores them and commits them; models and labels come in between two batches."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from streamad.errors import BrokenFeedError, CommitAbortedError, InputError
+from streamad.ports import End, Idle, Revoked
+from streamad.records.batch import ACCEPTED, Batch
+from streamad.runtime.committer import Committer, rejected_rows
+from streamad.runtime.learner import Learner
+from streamad.runtime.transaction import Scored
+from streamad.scoring.alerts import Describer
+from streamad.training.holdout import sampled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamad.runtime.feed import Feed
+    from streamad.scoring.scorer import Scorer
+
+log = structlog.get_logger()
+
+_DRAIN_SECONDS = 3.0
+
+
+class Engine:
+    """One feed from its source to its sink, on the calling thread."""
+
+    def __init__(self, feed: Feed, stop: threading.Event) -> None:
+        self._feed, self._stop = feed, stop
+        self._limits = feed.config.limits
+        self._learner = Learner(feed)
+        self._committer = Committer(feed, self._learner)
+        config = feed.config
+        self._describer = Describer(
+            config.feed, config.detector.name, config.schema_, feed.decoder, config.alerts.reasons
+        )
+        self.state = "starting"
+        self._next = 0  # the number of the next record to take
+        self._held: list[Batch] = []
+        self._held_since = 0.0
+        self._began = self._mark = feed.clock.seconds()
+        self._stopped_at: float | None = None
+
+    def run(self) -> None:
+        """Until the source ends or `stop` is set; what was committed by then is whole.
+
+        Raises `InputError`, `BrokenFeedError`, `TrainingError` and `StoreError`, nothing being lost.
+        """
+        self._began = self._mark = self._feed.clock.seconds()
+        self._restore()
+        self._read_on()
+        self._learner.begin_training_if_due(self._committer.records)
+        try:
+            while not self._should_stop() and self._boundary() and self._step():
+                self._commit_if_due()
+            if self._committer.open.batches and not self._feed.replay:
+                self._commit()
+        finally:
+            self.state = "stopped"
+            self._feed.reader.stop()
+            self._feed.retraining.stop()
+            self._feed.heartbeat(self.status)
+
+    def status(self) -> dict[str, Any]:
+        """What the engine is doing, in numbers: in = scored + rejected + held + in flight."""
+        counters, open_records = self._committer.counters, self._committer.open.records
+        scorer, held = self._learner.scorer, sum(map(len, self._held))
+        return {
+            "state": self.state,
+            "records_in": counters.records_in + open_records + held,
+            "scored": counters.scored,
+            "rejected": counters.rejected,
+            "held": held,
+            "in_flight": open_records,
+            "alerts": counters.alerts,
+            "version": scorer.version if scorer else None,
+            "threshold": self._learner.threshold,
+            "labels": self._feed.book.counts(),
+            "labels_applied": self._feed.book.position,
+            "training": self._feed.retraining.plan.under_way,
+            "failed_trainings": self._feed.retraining.plan.failures,
+            "unknown_fields": counters.unknown_fields,
+            "progress": self._feed.source.progress(),
+            "seconds": round(counters.seconds, 3),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The totals of a replay (CONTRACTS.md's summary, less what only the process knows)."""
+        counters = self._committer.counters
+        scoring = max(counters.seconds - counters.training_seconds, 1e-9)
+        return {
+            "records_in": counters.records_in,
+            "scored": counters.scored,
+            "rejected": counters.rejected,
+            "alerts": counters.alerts,
+            "labels": self._feed.book.position,
+            "versions": self._learner.promotions,
+            "fast_decoded_share": round(counters.fast / max(counters.scored, 1), 6),
+            "seconds": round(counters.seconds, 3),
+            "scoring_seconds": round(scoring, 3),
+            "training_seconds": round(counters.training_seconds, 3),
+            "records_per_second": round(counters.records_in / scoring),
+            "records_per_second_all": round(counters.records_in / max(counters.seconds, 1e-9)),
+            **self._committer.quality.report(),
+        }
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def _should_stop(self) -> bool:
+        """A replay commits whole transactions only: it goes on to the next commit, or drops the open one."""
+        self._feed.heartbeat(self.status)
+        if not self._stop.is_set():
+            return False
+        self.state = "draining"
+        now = self._feed.clock.seconds()
+        self._stopped_at = self._stopped_at or now
+        unfinished = self._feed.replay and self._committer.open.batches
+        return not unfinished or now - self._stopped_at > _DRAIN_SECONDS
+
+    def _boundary(self) -> bool:
+        """Between two batches: a finished training, a requested version, labels. False to stop."""
+        open_batches = self._committer.open.batches
+        if not self._outside(lambda: self._learner.take_training(self._next, open_batches, self._may_wait)):
+            return False
+        self._learner.take_news(self._next, open_batches)
+        return True
+
+    def _step(self) -> bool:
+        """Take one item from the reader. False when the source has ended and all is committed."""
+        item = self._feed.reader.take(self._limits.poll_ms / 1000)
+        if isinstance(item, End):
+            return self._end()
+        if isinstance(item, Revoked):
+            self._rewind()
+        elif isinstance(item, Batch):
+            self._next = item.first + len(item)
+            self._committer.met += self._feed.book.meet(item)
+            if self._learner.scorer is None:
+                return self._hold(item)
+            self._score(item, self._learner.scorer)
+            if not self._stop.is_set():
+                self._feed.pace.wait(item)
+        return not self._held or self._fit_when_warm()
+
+    def _end(self) -> bool:
+        if self._learner.scorer is None:
+            if not self._held:
+                raise InputError("the source holds no records")
+            return self._first_fit(ended=True)
+        self._commit(finished=True)
+        return False
+
+    def _commit_if_due(self) -> None:
+        open_ = self._committer.open
+        if not open_.batches:
+            return
+        if self._feed.replay:
+            due = len(open_.batches) >= self._limits.commit_batches
+        else:
+            due = self._feed.clock.seconds() - open_.opened >= self._limits.commit_ms / 1000
+        if due:
+            self._commit()
+
+    def _commit(self, *, finished: bool = False) -> None:
+        self._count_time()
+        try:
+            self._committer.commit(finished=finished)
+        except CommitAbortedError:
+            log.warning("commit_aborted", records=self._committer.open.records)
+            self._rewind()
+
+    def _rewind(self) -> None:
+        """Drop everything that is not committed and read it again."""
+        self._feed.reader.stop()
+        self._held.clear()
+        self._committer.drop()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        self._next = self._committer.records
+        self.state = "scoring" if self._learner.scorer else "warming_up"
+        self._feed.reader.start(self._committer.positions, self._next)
+
+    # ---- the first model -----------------------------------------------------------------------
+
+    def _hold(self, batch: Batch) -> bool:
+        if not self._held:
+            self._held_since = self._feed.clock.seconds()
+        self._held.append(batch)
+        total, rejected = sum(map(len, self._held)), sum(len(b.rejections) for b in self._held)
+        if rejected > self._limits.rejected_share * max(total, self._limits.rejected_window):
+            self._refuse(total, rejected)
+        return self._fit_when_warm()
+
+    def _fit_when_warm(self) -> bool:
+        warm_up = self._feed.config.training.warm_up
+        accepted = sum(len(b) - len(b.rejections) for b in self._held)
+        waited = self._feed.clock.seconds() - self._held_since
+        late = not self._feed.replay and accepted > 0 and waited >= warm_up.seconds
+        return self._first_fit() if accepted >= warm_up.records or late else True
+
+    def _first_fit(self, *, ended: bool = False) -> bool:
+        """Fit on the records held back, then let the loop take them again. False if a stop came first."""
+        total, rejected = sum(map(len, self._held)), sum(len(b.rejections) for b in self._held)
+        if total == rejected:
+            self._refuse(total, rejected)
+        self.state = "first_fit"
+        held, self._held = self._held, []
+        self._feed.reader.unread([*held, End()] if ended else held)
+        self._next = held[0].first
+        self.state = "first_fit"
+        fitted = self._outside(lambda: self._learner.first_fit(held, self._may_wait))
+        self.state = "scoring"
+        return fitted
+
+    def _refuse(self, total: int, rejected: int) -> None:
+        row, rejection = next(
+            iter(sorted((b := next(b for b in self._held if b.rejections)).rejections.items()))
+        )
+        why = f"the first, {b.block.position(row)}: {rejection.reason}" + (
+            f" ({rejection.field})" if rejection.field else ""
+        )
+        if total == rejected:
+            raise InputError(f"none of the first {total:,} records fits the schema; {why}")
+        raise BrokenFeedError(f"{rejected:,} of the first {total:,} records were rejected; {why}")
+
+    # ---- scoring -------------------------------------------------------------------------------
+
+    def _score(self, batch: Batch, scorer: Scorer) -> None:
+        scores = scorer.score(batch.numbers, batch.codes)
+        bad = batch.status != ACCEPTED
+        if bad.any():
+            scores.p_value[bad] = scores.score[bad] = np.nan
+        open_, threshold = self._committer.open, self._learner.threshold
+        if not open_.batches:
+            open_.opened = self._feed.clock.seconds()
+        alerts = np.flatnonzero(scores.p_value < threshold)
+        seen = self._describer.seen(batch, scorer, scores, alerts, "alert")
+        now = self._feed.clock.text()
+        open_.alerts += self._describer.alerts(batch, scorer, seen, threshold, now)
+        open_.alert_numbers += [row["number"] for row in seen]
+        open_.pool += seen
+        for kind, rows in self._pool_rows(batch, scores.p_value, threshold):
+            open_.pool += self._describer.seen(batch, scorer, scores, rows, kind)
+        open_.rejected += rejected_rows(batch, now)
+        open_.batches.append(Scored(batch, scores, scorer.version, threshold))
+
+    def _pool_rows(self, batch: Batch, p_values: Any, threshold: float) -> list[tuple[str, Any]]:  # noqa: ANN401  # arrays
+        """The rows kept for labeling beside the alerts: the most anomalous ones, and a random sample."""
+        options = self._feed.config.labels
+        rest = np.flatnonzero(p_values >= threshold)
+        top = rest[np.argsort(p_values[rest], kind="stable")[: options.candidates]]
+        drawn = rest[sampled(batch.first + rest, self._feed.seed, options.sample)]
+        random = np.setdiff1d(drawn, top, assume_unique=True)
+        return [("candidate", top), ("random", random)]
+
+    # ---- restore and time ----------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        """Take over the last commit: re-read the window, then the learned state that goes with it."""
+        if self._feed.restored is None:
+            if self._feed.initial is not None:
+                self._learner.start_from(self._feed.initial)
+            return
+        positions, checkpoint = self._feed.restored
+        number, start = self._committer.restore(positions, checkpoint["engine"])
+        window = self._reread(number, start)
+        self._learner.restore(checkpoint, window)
+        log.info("resumed", records=self._committer.records, version=checkpoint["learner"]["version"])
+
+    def _reread(self, number: int, start: dict[str, Any]) -> list[Batch]:
+        """The batches of the window, decoded as they were."""
+        source, window = self._feed.source, []
+        before = dict(start)
+        source.seek(start)
+        while number < self._committer.records:
+            block = source.poll(min(self._limits.batch_records, self._committer.records - number), 1.0)
+            if isinstance(block, End | Idle | Revoked):
+                log.warning("window_incomplete", missing=self._committer.records - number)
+                break
+            batch = self._feed.decoder.decode(block, number, learn=False)
+            self._committer.remember(batch, dict(before))
+            before[block.partition] = block.cursor
+            window.append(batch)
+            number += len(batch)
+        return window
+
+    def _may_wait(self) -> bool:
+        self._feed.heartbeat(self.status)
+        return not self._stop.is_set()
+
+    def _outside(self, wait: Callable[[], bool]) -> bool:
+        """Run something whose time is training, not scoring."""
+        began = self._feed.clock.seconds()
+        try:
+            return wait()
+        finally:
+            self._committer.counters.training_seconds += self._feed.clock.seconds() - began
+
+    def _count_time(self) -> None:
+        now = self._feed.clock.seconds()
+        self._committer.counters.seconds += now - self._mark
+        self._mark = now

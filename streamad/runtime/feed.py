@@ -1,0 +1,59 @@
+"""The live objects of one feed, as `wiring` puts them together for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamad.config import Config
+    from streamad.learning.labels import LabelBook
+    from streamad.ports import Positions, Sink, Source
+    from streamad.records.decoder import Decoder
+    from streamad.records.dictionary import Dictionary
+    from streamad.runtime.clock import Clock
+    from streamad.runtime.pace import Pace
+    from streamad.runtime.reader import Reader
+    from streamad.runtime.retraining import Artifact, Retraining
+    from streamad.runtime.scores_file import ScoresFile
+    from streamad.state.buffer import Buffer
+    from streamad.state.labels import Verdict
+    from streamad.state.store import News
+
+
+@dataclass(slots=True)
+class Feed:
+    """Everything that the engine works with."""
+
+    config: Config
+    replay: bool
+    seed: int
+    clock: Clock
+    source: Source
+    reader: Reader
+    decoder: Decoder
+    dictionary: Dictionary
+    buffer: Buffer
+    book: LabelBook
+    news: Callable[[], News | None]
+    """What other commands left for the engine since the last call: labels, requests for a version."""
+    sink: Sink
+    retraining: Retraining
+    restored: tuple[Positions, Mapping[str, Any]] | None
+    log_entries: list[tuple[str, Verdict, Mapping[str, Any]]]
+    """The label log up to the restored checkpoint: event, verdict and record."""
+    load_artifact: Callable[[int], Artifact]
+    """The artifact of a version, or of the newest older one that can be read."""
+    initial: Artifact | None
+    """A version to start with where nothing was committed yet: made by ``fit``, or taken along."""
+    identity: Mapping[str, Any]
+    """What makes two replays the same one; kept in the checkpoint."""
+    pace: Pace
+    scores_file: ScoresFile | None
+    heartbeat: Callable[[Callable[[], Mapping[str, Any]]], None]
+    """Given a way to ask for the engine's status: tells other processes, when it is time to."""
+    committed: Callable[[], None]
+    """Called after every commit: wakes the outlets."""
+    on_step: Callable[[str], None]
+    """Called with the name of each step; the crash tests kill the process in it."""

@@ -1,0 +1,279 @@
+"""Everything that is learned, and when it changes: buffer, scorer, labels, trainings.
+
+Two kinds of change. What records bring (buffer, reference, budget) is applied after their commit, so
+that an abort leaves no trace. What labels and trainings bring is applied at a batch boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from streamad.errors import TrainingError
+from streamad.records.batch import ACCEPTED, Batch
+from streamad.records.dictionary import remap
+from streamad.scoring.calibration import threshold_for
+from streamad.scoring.scorer import Scorer
+from streamad.state.buffer import Buffer
+from streamad.training.holdout import held_out
+from streamad.training.snapshot import Snapshot
+from streamad.training.trainer import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from streamad.runtime.feed import Feed
+    from streamad.runtime.retraining import Artifact
+    from streamad.runtime.transaction import Scored
+    from streamad.state.versions import Request
+
+log = structlog.get_logger()
+
+#: Held-out records that the calibration remembers; fewer than the window holds out, so that a
+#: re-read window always brings them all back.
+_REFERENCE_ROWS, _REFERENCE_SHARE = 10_000, 0.08
+
+
+class Learner:
+    """The learned state of one feed."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._options = feed.config.training
+        self.scorer: Scorer | None = None
+        self.threshold = 0.0
+        self.applied: list[dict[str, Any]] = []
+        """Label changes applied since the last commit, in order."""
+        self.versions: list[dict[str, Any]] = []
+        """What became of versions since the last commit."""
+        self.handled: list[int] = []
+        """Requests fulfilled since the last commit."""
+        self.promotions = 0
+        self._effective_at = 0  # the record number at which the scorer's version took over
+        self._dictionary_saved = -1
+
+    # ---- at a batch boundary -------------------------------------------------------------------
+
+    def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
+        """Apply the labels that are due before record `number`, and fulfil requests for another version."""
+        feed, scorer = self._feed, self.scorer
+        requests: Sequence[Request] = ()
+        if news := feed.news():
+            feed.book.receive(news.changes, news.waiting)
+            requests = news.requests
+        entries = feed.book.apply(number, scorer if feed.config.detector.head else None)
+        if entries:
+            self.applied += entries
+            feed.on_step("label_apply")
+            if scorer is not None:
+                scorer.recalibrate()
+            log.info("labels_applied", count=len(entries), total=feed.book.position)
+        for request in requests:
+            self._fulfil(request, number, open_batches)
+
+    def take_training(
+        self, number: int, open_batches: Sequence[Scored], keep_waiting: Callable[[], bool]
+    ) -> bool:
+        """Swap to the training under way if it is its time; False if a stop interrupted the wait.
+
+        In a replay its time is a record number, and the engine waits for the trainer if it must; in the
+        daemon it is whenever the trainer is ready.
+        """
+        retraining = self._feed.retraining
+        if not retraining.plan.under_way or (self._feed.replay and not retraining.effective(number)):
+            return True
+        outcome = self._wait(keep_waiting) if self._feed.replay else retraining.outcome(0)
+        if outcome is None:
+            return not self._feed.replay
+        if isinstance(outcome, Failed):
+            self._note_version({"number": retraining.plan.last_version, "status": "failed"})
+        else:
+            self._swap(outcome, number, open_batches)
+        return True
+
+    # ---- the first model -----------------------------------------------------------------------
+
+    def first_fit(self, held: Sequence[Batch], keep_waiting: Callable[[], bool]) -> bool:
+        """Fit the first model on the records held back; False if a stop interrupted it."""
+        self._feed.on_step("first_fit")
+        warm_up = self._new_buffer(sum(map(len, held)))
+        for batch in held:
+            self._append(warm_up, batch)
+        self._begin(warm_up, 0)
+        outcome = self._wait(keep_waiting)
+        if outcome is None:
+            return False
+        if isinstance(outcome, Failed):
+            raise TrainingError(f"the first model could not be fitted: {outcome.reason}")
+        self._swap(outcome, held[0].first, (), warm_up)
+        return True
+
+    def start_from(self, artifact: Artifact) -> None:
+        """Begin with a version that is there already, in place of a warm-up."""
+        self._feed.retraining.plan.last_version = int(artifact[0]["version"])
+        self._swap(artifact, 0, ())
+
+    # ---- after a commit ------------------------------------------------------------------------
+
+    def absorb(self, committed: Sequence[Scored]) -> None:
+        """Take the rows of a committed transaction into the window, the reference and the budget."""
+        scorer = self.scorer
+        assert scorer is not None
+        self.applied, self.versions, self.handled = [], [], []
+        for scored in committed:
+            self._append(self._feed.buffer, scored.batch)
+            if scored.version == scorer.version:
+                rows = self._held_out_rows(scored.batch)
+                scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
+        scorer.recalibrate()
+        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
+
+    def begin_training_if_due(self, records: int) -> None:
+        """Start a background training after the commit of record number `records`, if one is due."""
+        retraining = self._feed.retraining
+        if self.scorer is not None and retraining.due(records, self._feed.book.position):
+            self._begin(self._feed.buffer, records)
+            self._feed.on_step("training_begun")
+
+    # ---- checkpoint and restore ----------------------------------------------------------------
+
+    def checkpoint(self, records: int) -> dict[str, Any]:
+        """What a commit up to record number `records` carries of the learned state."""
+        assert self.scorer is not None
+        state: dict[str, Any] = {
+            "learner": {
+                "version": self.scorer.version,
+                "effective_at": self._effective_at,
+                "promotions": self.promotions,
+                "retraining": self._feed.retraining.state(),
+            }
+        }
+        if self._feed.dictionary.changes != self._dictionary_saved:
+            self._dictionary_saved = self._feed.dictionary.changes
+            state["dictionary"] = self._feed.dictionary.state(records)
+        return state
+
+    def restore(self, checkpoint: Mapping[str, Any], window: Sequence[Batch]) -> None:
+        """Go on from a checkpoint; `window` is the re-read window, in order."""
+        state = checkpoint["learner"]
+        artifact = self._feed.load_artifact(state["version"])
+        scorer = self._make_scorer(artifact)
+        effective_at = (
+            state["effective_at"] if scorer.version == state["version"] else checkpoint["engine"]["records"]
+        )
+        self._feed.book.restore(self._feed.log_entries)
+        self._feed.retraining.restore(state["retraining"])
+        scorer.bind(self._values())
+        for batch in window:
+            self._append(self._feed.buffer, batch)
+            rows = self._held_out_rows(batch)
+            rows = rows[batch.first + rows >= effective_at]
+            scored = scorer.score(batch.numbers[rows], batch.codes[rows])
+            scorer.extend(scored.features, scored.base)
+        self.promotions = state["promotions"]
+        self._adopt(scorer, effective_at)
+
+    # ---- pieces --------------------------------------------------------------------------------
+
+    def _fulfil(self, request: Request, number: int, open_batches: Sequence[Scored]) -> None:
+        """Swap to the version that `streamad models` asked for."""
+        if self.scorer is None or request.id in self.handled:
+            return
+        self.handled.append(request.id)
+        if request.number is not None:
+            self._swap(self._feed.load_artifact(request.number), number, open_batches)
+
+    def _begin(self, buffer: Buffer, records: int) -> None:
+        parent = self.scorer.version if self.scorer else None
+        snapshot = self._snapshot(buffer, parent)
+        self._feed.retraining.begin(snapshot, records)
+        self._note_version({"number": snapshot.version, "created_record": records, "parent": parent})
+
+    def _wait(self, keep_waiting: Callable[[], bool]) -> Artifact | Failed | None:
+        """The outcome of the training under way, or None if a stop interrupted the wait."""
+        while (outcome := self._feed.retraining.outcome(0.05)) is None:
+            if not keep_waiting():
+                return None
+        return outcome
+
+    def _swap(
+        self, artifact: Artifact, number: int, open_batches: Sequence[Scored], window: Buffer | None = None
+    ) -> None:
+        """Score with another version from record `number` on."""
+        self._feed.on_step("swap")
+        scorer = self._make_scorer(artifact)
+        buffer = window or self._feed.buffer
+        min_count = self._feed.config.features.min_count
+        tables = self._feed.reader.rebuild(buffer.codes(), scorer.model.encoder.categories, min_count)
+        self._feed.buffer.remap(tables)
+        for scored in open_batches:
+            scored.batch.codes = remap(scored.batch.codes, tables)
+        self._adopt(scorer, number)
+        self._note_version({"number": scorer.version, "status": "active", "numbers": artifact[0]["loss"]})
+        self.promotions += 1
+        log.info("model_active", version=scorer.version, at_record=number)
+
+    def _note_version(self, row: dict[str, Any]) -> None:
+        self.versions.append({"status": None, "created_record": None, "parent": None, "numbers": None, **row})
+
+    def _make_scorer(self, artifact: Artifact) -> Scorer:
+        detector = self._feed.config.detector
+        rows = min(_REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1))
+        return Scorer(*artifact, device=detector.device, threads=detector.threads, reference_rows=rows)
+
+    def _adopt(self, scorer: Scorer, number: int) -> None:
+        scorer.bind(self._values())
+        if self._feed.config.detector.head:
+            self._feed.book.adopt(scorer)
+        scorer.recalibrate()
+        self.scorer, self._effective_at = scorer, number
+        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
+
+    def _values(self) -> tuple[tuple[str, ...], ...]:
+        fields = len(self._feed.config.schema_.categories)
+        return tuple(tuple(self._feed.dictionary.values(field)) for field in range(fields))
+
+    def _new_buffer(self, rows: int) -> Buffer:
+        schema = self._feed.config.schema_
+        return Buffer(rows, len(schema.numbers), len(schema.categories), labeled=1)
+
+    def _append(self, buffer: Buffer, batch: Batch) -> None:
+        rows = np.flatnonzero(batch.status == ACCEPTED)
+        times = batch.times[rows]
+        if not self._feed.replay:
+            times = np.full(len(rows), self._feed.clock.micros())
+        buffer.append(batch.numbers[rows], batch.codes[rows], batch.first + rows, times)
+
+    def _held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+        rows = np.flatnonzero(batch.status == ACCEPTED)
+        return rows[held_out(batch.first + rows, self._feed.seed)]
+
+    def _snapshot(self, buffer: Buffer, parent: int | None) -> Snapshot:
+        config = self._feed.config
+        window = buffer.snapshot()
+        events, numbers, codes, verdicts = self._feed.book.training_rows()
+        budget = config.alerts.budget
+        return Snapshot(
+            numbers=window.numbers,
+            codes=window.codes,
+            records=window.records,
+            values=self._values(),
+            labeled_numbers=numbers,
+            labeled_codes=codes,
+            labeled_verdict=verdicts,
+            labeled_events=tuple(events),
+            label_position=self._feed.book.position,
+            schema=config.schema_,
+            features=config.features,
+            detector=config.detector,
+            seed=self._feed.seed,
+            version=self._feed.retraining.plan.last_version + 1,
+            parent=parent,
+            feed=config.feed,
+            prior_rate=budget if isinstance(budget, float) else 0.001,
+        )

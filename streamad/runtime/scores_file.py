@@ -1,0 +1,101 @@
+"""`replay --scores`: what every record scored, in order, whatever happens to the process in between."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from streamad.runtime.transaction import Scored
+
+_ROW = np.dtype(
+    [
+        ("part", "<i4"),
+        ("version", "<i4"),
+        ("offset", "<i8"),
+        ("score", "<f8"),
+        ("p", "<f8"),
+        ("probability", "<f8"),
+    ]
+)
+_ROWS_AT_ONCE = 250_000
+
+
+class ScoresFile:
+    """Rows of fixed width beside the store, cut back to the last commit after a crash; Parquet at the end.
+
+    A rejected record has its row too, with null scores. Memory does not grow with the number of records.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._parts_path = path, path.with_suffix(".parts")
+        self._parts: dict[str, int] = {}
+
+    def resume(self, records: int) -> None:
+        """Go on after this many committed records; what lies behind them was never committed."""
+        if records and self._parts_path.exists():
+            names = json.loads(self._parts_path.read_text(encoding="utf-8"))
+            self._parts = {name: i for i, name in enumerate(names)}
+        with self._path.open("ab") as file:
+            file.truncate(records * _ROW.itemsize)
+
+    def append(self, batches: Sequence[Scored]) -> None:
+        """Write the rows of a transaction and sync them, before it is committed."""
+        new = {scored.batch.block.partition for scored in batches} - self._parts.keys()
+        if new:
+            for name in sorted(new):
+                self._parts[name] = len(self._parts)
+            self._parts_path.write_text(json.dumps(list(self._parts)), encoding="utf-8")
+        with self._path.open("ab") as file:
+            for scored in batches:
+                file.write(self._rows(scored).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, target: Path) -> None:
+        """Write position, score, p_value, anomaly_probability and version as Parquet, in record order."""
+        names = list(self._parts)
+        rows = np.memmap(self._path, dtype=_ROW, mode="r") if self._path.stat().st_size else np.empty(0, _ROW)
+        pieces = []
+        for number, start in enumerate(range(0, max(len(rows), 1), _ROWS_AT_ONCE)):
+            pieces.append(target.with_name(f".{target.name}.{number}"))
+            _frame(rows[start : start + _ROWS_AT_ONCE], names).write_parquet(pieces[-1])
+        try:
+            pl.scan_parquet(pieces).sink_parquet(target)
+        finally:
+            for piece in pieces:
+                piece.unlink()
+
+    def _rows(self, scored: Scored) -> np.ndarray[Any, Any]:
+        block, scores = scored.batch.block, scored.scores
+        rows = np.empty(len(block), _ROW)
+        rows["part"], rows["version"] = self._parts[block.partition], scored.version
+        rows["offset"], rows["score"], rows["p"] = block.offsets, scores.score, scores.p_value
+        rows["probability"] = np.nan if scores.probability is None else scores.probability
+        rows["probability"][np.isnan(scores.p_value)] = np.nan
+        return rows
+
+
+def _frame(rows: np.ndarray[Any, Any], names: Sequence[str]) -> pl.DataFrame:
+    parts = pl.Series(names, dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "position": parts.gather(rows["part"].astype(np.uint32)),
+            "offset": np.ascontiguousarray(rows["offset"]),
+            "score": np.ascontiguousarray(rows["score"]),
+            "p_value": np.ascontiguousarray(rows["p"]),
+            "anomaly_probability": np.ascontiguousarray(rows["probability"]),
+            "version": np.ascontiguousarray(rows["version"]),
+        }
+    ).select(
+        pl.concat_str("position", pl.col("offset").cast(pl.String), separator=":").alias("position"),
+        pl.col("score", "p_value", "anomaly_probability").fill_nan(None),
+        "version",
+    )

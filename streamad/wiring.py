@@ -1,0 +1,361 @@
+"""The one place that turns a config into live objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from pydantic import ValidationError
+
+from streamad.config import Config, config_error, load_config
+from streamad.errors import ConfigError, InputError, StateError, UserError
+from streamad.learning.label_file import read_labels
+from streamad.learning.labels import LabelBook
+from streamad.ports import SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.records.decoder import Decoder
+from streamad.records.dictionary import Dictionary
+from streamad.records.schema import PayloadFormat
+from streamad.runtime.clock import Clock
+from streamad.runtime.engine import Engine
+from streamad.runtime.feed import Feed
+from streamad.runtime.pace import Pace
+from streamad.runtime.reader import Reader
+from streamad.runtime.retraining import Artifact, Retraining
+from streamad.runtime.scores_file import ScoresFile
+from streamad.state.artifacts import read_artifact
+from streamad.state.buffer import Buffer
+from streamad.state.directory import HeldState, StateDirectory, hold_state
+from streamad.state.outbox import Outbox
+from streamad.state.store import News, Store
+
+log = structlog.get_logger()
+
+_BEAT_SECONDS, _PRUNE_SECONDS = 1.0, 10.0
+_FLUSH_SECONDS = 1.0
+
+Status = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line asks for, beside the config."""
+
+    made_by: Literal["run", "replay"]
+    config: Path
+    overrides: tuple[str, ...] = ()
+    state: Path | None = None
+    files: tuple[Path, ...] = ()
+    seed: int = 0
+    labels: Path | None = None
+    scores: Path | None = None
+    fresh: bool = False
+    rate: float | None = None
+    speed: float | None = None
+    on_status: Callable[[Callable[[], Status]], None] = lambda _status: None
+    """Given a way to ask for the engine's status, often: shows progress."""
+    on_step: Callable[[str], None] = lambda _step: None
+    """Told the name of each step of the engine and of the store; the crash tests kill the process there."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(slots=True)
+class Live:
+    """A feed that is ready to run."""
+
+    engine: Engine
+    store: Store
+    state: StateDirectory
+    retraining: Retraining
+    scores: ScoresFile | None
+    finished: bool
+    """A replay that an earlier call of the same command brought to its end."""
+
+
+def state_path(config: Config, path: Path, given: Path | None) -> Path:
+    """Where a feed's state lies: ``--state``, else ``state:``, else ``FEED.state`` beside the config."""
+    if given is not None:
+        return given
+    return path.parent / (config.state or f"{config.feed}.state")
+
+
+@contextmanager
+def open_feed(job: Job) -> Iterator[Live]:
+    """Lock the state and build the feed; gives everything back at the end, in 2 s at most."""
+    config = load_config(job.config, job.overrides)
+    _check_times(job, config)
+    clock = Clock()
+    with ExitStack() as stack:
+        options, source = _open_source(job, config)
+        stack.callback(source.close)
+        where = state_path(config, job.config, job.state)
+        held = stack.enter_context(
+            hold_state(where, feed=config.feed, made_by=job.made_by, schema=config.schema_)
+        )
+        store = stack.enter_context(_open_store(job, config, held.state, clock))
+        if job.fresh:
+            store.start_anew()
+            held.state.clear()
+        outboxes = _open_outboxes(job, config, held.state, clock)
+        for outbox in outboxes:
+            outbox.start()
+            stack.callback(outbox.close, _FLUSH_SECONDS)
+        yield _build(job, config, options, source, held, store, clock, outboxes)
+
+
+def _build(
+    job: Job,
+    config: Config,
+    options: PayloadFormat,
+    source: Source,
+    held: HeldState,
+    store: Store,
+    clock: Clock,
+    outboxes: list[Outbox],
+) -> Live:
+    replay = job.made_by == "replay"
+    restored = store.restore()
+    fields = config.schema_.categories
+    dictionary = Dictionary(fields)
+    if restored is not None and "dictionary" in restored[1]:
+        dictionary = Dictionary.from_state(fields, restored[1]["dictionary"])
+    _check_same_replay(job, config, restored)
+    _import_labels(job, store)
+    decoder = Decoder(config.schema_, options, dictionary)
+    limits, training = config.limits, config.training
+    retraining = Retraining(training, held.state.artifacts, held.state.jobs)
+    scores = ScoresFile(held.state.path / "scores.bin") if job.scores else None
+    feed = Feed(
+        config=config,
+        replay=replay,
+        seed=job.seed,
+        clock=clock,
+        source=source,
+        reader=Reader(
+            source,
+            decoder,
+            dictionary,
+            batch_records=limits.batch_records,
+            poll_seconds=limits.poll_ms / 1000,
+            depth=limits.read_ahead,
+        ),
+        decoder=decoder,
+        dictionary=dictionary,
+        buffer=Buffer(
+            training.window.records,
+            len(config.schema_.numbers),
+            len(config.schema_.categories),
+            hours=training.window.hours,
+        ),
+        book=LabelBook(
+            config.feed, decoder, config.labels.delay if replay else None, training.window.labeled
+        ),
+        news=_news(store),
+        sink=store,
+        retraining=retraining,
+        restored=restored,
+        log_entries=[(entry.event_id, entry.verdict, entry.record) for entry in store.log_after(0)],
+        load_artifact=_loader(store, held.state),
+        initial=_initial(store, held.state) if restored is None else None,
+        pace=Pace(clock, job.stop, job.rate, job.speed),
+        scores_file=scores,
+        identity=_identity(job, config),
+        heartbeat=_heartbeat(job, config, held.state, store, clock),
+        committed=lambda: _wake(outboxes),
+        on_step=job.on_step,
+    )
+    finished = replay and restored is not None and bool(restored[1]["engine"]["finished"])
+    return Live(Engine(feed, job.stop), store, held.state, retraining, scores, finished)
+
+
+# ---- source and sinks ----------------------------------------------------------------------------
+
+
+def _open_source(job: Job, config: Config) -> tuple[SourceOptions, Source]:
+    tree = dict(config.source)
+    if job.files:
+        tree |= {"type": "files", "paths": [str(path.absolute()) for path in job.files]}
+    if job.made_by == "replay" and tree.get("follow"):
+        tree["follow"] = False
+    plugin: SourcePlugin = _plugin(job.config, "streamad.sources", "source", tree)
+    options = _validated(job.config, plugin.options, tree, "source")
+    context = SourceContext(
+        folder=job.config.absolute().parent,
+        record_bytes=config.limits.record_bytes,
+        seed=job.seed,
+        bounded=job.made_by == "replay",
+    )
+    return options, plugin.open(options, context)
+
+
+def _open_outboxes(job: Job, config: Config, state: StateDirectory, clock: Clock) -> list[Outbox]:
+    outboxes = []
+    for number, tree in enumerate(config.sinks):
+        plugin: SinkPlugin = _plugin(job.config, "streamad.sinks", f"sinks.{number}", tree)
+        options = _validated(job.config, plugin.options, tree, f"sinks.{number}")
+        outlet = plugin.open(options, job.config.absolute().parent)
+        name = json.dumps(tree, sort_keys=True)
+        outboxes.append(Outbox(name, outlet, lambda: _open_store(job, config, state, clock), clock.seconds))
+    return outboxes
+
+
+def _wake(outboxes: list[Outbox]) -> None:
+    for outbox in outboxes:
+        outbox.wake()
+
+
+def _plugin(path: Path, group: str, key: str, tree: Mapping[str, Any]) -> Any:  # noqa: ANN401  # either kind of plugin
+    known = {entry.name: entry for entry in entry_points(group=group)}
+    kind = tree.get("type")
+    if kind not in known:
+        raise ConfigError(str(path), f"{key}.type", f"found {kind!r}", "one of " + ", ".join(sorted(known)))
+    return known[kind].load()
+
+
+def _validated(path: Path, model: type[Any], tree: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401  # the plugin's model
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise config_error(path, error, tree, key) from None
+
+
+# ---- state ---------------------------------------------------------------------------------------
+
+
+def _open_store(job: Job, config: Config, state: StateDirectory, clock: Clock) -> Store:
+    return Store(
+        state.store,
+        feed=config.feed,
+        made_by=job.made_by,
+        clock=clock.micros,
+        pool_rows=config.labels.pool,
+        on_step=lambda step: job.on_step(f"store.{step}"),
+    )
+
+
+def _news(store: Store) -> Callable[[], News | None]:
+    cursor = (0, 0)
+
+    def news() -> News | None:
+        nonlocal cursor
+        found = store.news(cursor)
+        if found is not None:
+            cursor = found.cursor
+        return found
+
+    return news
+
+
+def _loader(store: Store, state: StateDirectory) -> Callable[[int], Artifact]:
+    def load(version: int) -> Artifact:
+        older = [known.number for known in store.versions() if known.kept and known.number < version]
+        for number in [version, *sorted(older, reverse=True)]:
+            try:
+                return read_artifact(state.artifact(number))
+            except StateError as error:
+                log.warning("artifact_unreadable", version=number, reason=str(error))
+                store.put_version(
+                    {
+                        "number": number,
+                        "status": "corrupted",
+                        "created_record": None,
+                        "parent": None,
+                        "numbers": None,
+                    }
+                )
+        raise StateError(
+            f"no version in {state.artifacts} can be read: --fresh starts anew and keeps the labels"
+        )
+
+    return load
+
+
+def _initial(store: Store, state: StateDirectory) -> Artifact | None:
+    """A version made by ``fit`` or taken along by ``run --from``, before anything was committed."""
+    made = [
+        known.number for known in store.versions() if known.kept and known.status in ("candidate", "active")
+    ]
+    return _loader(store, state)(max(made)) if made and state.artifact(max(made)).is_dir() else None
+
+
+def _heartbeat(
+    job: Job, config: Config, state: StateDirectory, store: Store, clock: Clock
+) -> Callable[[Callable[[], Status]], None]:
+    beaten = pruned = float("-inf")
+    last_state = ""
+
+    def beat(status: Callable[[], Status]) -> None:
+        nonlocal beaten, pruned, last_state
+        job.on_status(status)
+        now = clock.seconds()
+        if now - beaten < _BEAT_SECONDS and (now - beaten < 0.05 or status()["state"] == last_state):
+            return
+        beaten, found = now, status()
+        last_state = found["state"]
+        store.beat(os.getpid(), last_state, found)
+        if now - pruned >= _PRUNE_SECONDS:
+            pruned = now
+            store.prune(config.keep, state.artifacts)
+
+    return beat
+
+
+# ---- replay --------------------------------------------------------------------------------------
+
+
+def _check_times(job: Job, config: Config) -> None:
+    if job.made_by == "run" or config.schema_.time is not None:
+        return
+    if isinstance(config.alerts.budget, str):
+        raise ConfigError(
+            str(job.config),
+            "alerts.budget",
+            f"found {config.alerts.budget!r} without schema.time",
+            "a share such as 0.001, since a replay counts hours by event time",
+        )
+    if job.speed is not None:
+        raise UserError("--speed goes by event time, and the config has no schema.time")
+
+
+def _identity(job: Job, config: Config) -> dict[str, Any]:
+    """What makes two replays the same one."""
+    files = [str(path) for path in job.files]
+    return (
+        {"source": dict(config.source), "files": files, "seed": job.seed} if job.made_by == "replay" else {}
+    )
+
+
+def _check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[str, Any]] | None) -> None:
+    if restored is not None and restored[1]["engine"]["identity"] != _identity(job, config):
+        raise StateError(
+            "this state belongs to a replay of other files or another seed: --fresh starts anew and keeps the "
+            "labels, --state DIR uses another state"
+        )
+
+
+def _import_labels(job: Job, store: Store) -> None:
+    if job.labels is None:
+        return
+    problems = give_labels(store, job.labels)
+    if problems:
+        raise InputError(f"{job.labels}: {len(problems)} bad lines, the first is {problems[0]}")
+
+
+def give_labels(store: Store, path: Path) -> list[str]:
+    """Give the good lines of a label file to the store; returns what is wrong with the others."""
+    problems = []
+    lines = list(read_labels(path))
+    good = [line for line in lines if line.label is not None]
+    outcomes = store.add_labels([line.label for line in good if line.label is not None])
+    problems = [f"line {line.number}: {line.problem}" for line in lines if line.label is None]
+    for line, outcome in zip(good, outcomes, strict=True):
+        if outcome.outcome in ("invalid", "unknown", "ambiguous"):
+            problems.append(f"line {line.number}: {outcome.detail}")
+    return problems
