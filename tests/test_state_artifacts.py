@@ -54,10 +54,10 @@ def test_the_same_artifact_has_the_same_bytes_wherever_it_is_written(artifact, t
     ]
 
 
-def test_a_complete_artifact_is_left_as_it_is_and_an_incomplete_one_is_replaced(artifact):
+def test_a_sound_artifact_is_left_as_it_is_and_a_damaged_one_is_replaced(artifact):
     write_artifact(artifact, {"version": 8}, {})
     assert read_artifact(artifact)[0]["version"] == 7
-    (artifact / "manifest.sha256").unlink()
+    (artifact / "tensors.safetensors").write_bytes(b"junk")
     write_artifact(artifact, {"version": 8}, {})
     assert read_artifact(artifact)[0]["version"] == 8
 

@@ -36,10 +36,10 @@ Tensors = Mapping[str, NDArray[Any]]
 def write_artifact(directory: Path, manifest: Mapping[str, Any], tensors: Tensors) -> None:
     """Write an artifact so that it is there completely, or not at all, also after a power cut.
 
-    An artifact that is there already is left as it is. `manifest` is JSON-able; its keys ``format`` and
+    A sound artifact that is there already is left as it is. `manifest` is JSON-able; its keys ``format`` and
     ``tensors`` are set here. Raises `StoreError` where the disk refuses.
     """
-    if is_complete(directory):
+    if _is_sound(directory):
         return
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,9 +85,12 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def is_complete(directory: Path) -> bool:
-    """Whether all three files are there; what they hold is checked by `read_artifact`."""
-    return all((directory / name).is_file() for name in (TENSORS, MANIFEST, SEAL))
+def _is_sound(directory: Path) -> bool:
+    try:
+        read_artifact(directory)
+    except StateError:
+        return False
+    return True
 
 
 def remove_leftovers(parent: Path) -> None:

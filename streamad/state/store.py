@@ -110,18 +110,19 @@ class Store(Reader):
                 listener()
         self._on_step("told")  # 9
 
-    def news(self, since: tuple[int, int] = (0, 0)) -> News | None:
+    def news(self, since: tuple[int, int] | None = None) -> News | None:
         """What other commands left since `since` (a `News.cursor`), None where nothing moved.
 
-        Cheap enough for every batch: where no other connection wrote, it reads one counter. With the default
-        it names every verdict that no commit has applied yet, which is where a restart begins.
+        Cheap enough for every batch: where nobody wrote, it reads one counter. Without `since`, which is how
+        a restart begins, it always answers: with every verdict that no commit has applied yet.
         """
         with store_errors():
             version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
             if self._seen == (version, since) and not self._grew:
                 return None
-            changes, ready = labels.changes_after(self._db, since[0])
-            waiting, last = labels.waiting_after(self._db, since[1])
+            ready, last = since or (0, 0)
+            changes, ready = labels.changes_after(self._db, ready)
+            waiting, last = labels.waiting_after(self._db, last)
             requests = versions.requests(self._db)
         cursor = (ready, last)
         self._seen, self._grew = (version, cursor), False
