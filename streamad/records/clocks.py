@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from streamad.records.schema import TimeSpec
 from streamad.records.table import MAJORITY, is_number
@@ -34,7 +33,8 @@ _TIME_WORDS = frozenset({"time", "timestamp", "ts", "datetime", "date", "epoch",
 _RELATIVE_WORDS = _TIME_WORDS | {"seconds", "secs", "elapsed"}
 _PROBE = 300
 _GROWING = 0.8
-"""A clock may be read by several hands: so many of its steps go forward."""
+_STEPS = 20
+"""Neighbouring rows of a clock may be out of order; of steps this large, `_GROWING` go forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ def find_clock(name: str, column: Sequence[str | None]) -> Clock | None:
     return max((clock for clock in found if clock), key=lambda clock: clock.rank, default=None)
 
 
-def is_steady(values: Iterable[float]) -> float:
-    """The share of steps that do not go back."""
-    steps = [later >= earlier for earlier, later in pairwise(values)]
+def steadiness(values: Sequence[float], lag: int = 1) -> float:
+    """The share of steps over `lag` rows that do not go back."""
+    steps = [later >= earlier for earlier, later in zip(values, values[lag:], strict=False)]
     return sum(steps) / len(steps) if steps else 0.0
 
 
@@ -103,7 +103,7 @@ def _read(spec: TimeSpec, values: Iterable[str]) -> list[int]:
 def _clock(name: str, values: Sequence[str], form: str, *, hinted: bool) -> Clock | None:
     assumed = TimeSpec(field=name, format=form, zone="UTC")
     times = _read(assumed, values)
-    steady = is_steady(times)
+    steady = steadiness(times, max(1, len(times) // _STEPS))
     grows = steady >= _GROWING and times[0] < times[-1]
     if len(times) < MAJORITY * len(values) or not (hinted or grows):
         return None
@@ -119,7 +119,7 @@ def _relative_clock(name: str, values: Sequence[str]) -> Clock | None:
     numbers = [float(value) for value in values if is_number(value)]
     if len(numbers) < MAJORITY * len(values) or min(numbers) < 0 or max(numbers) >= _FIRST:
         return None
-    if is_steady(numbers) < MAJORITY or len(set(numbers)) < 3:
+    if steadiness(numbers) < MAJORITY or len(set(numbers)) < 3:
         return None
     return Clock(TimeSpec(field=name, format="epoch_s"), 0.5, zoned=True, relative=True)
 

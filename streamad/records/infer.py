@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streamad.errors import InputError
-from streamad.records.clocks import Clock, find_clock, is_steady
+from streamad.records.clocks import Clock, find_clock, steadiness
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_LABEL
 from streamad.records.sample import Sample
-from streamad.records.schema import FieldWord, PayloadFormat, Schema, TimeSpec, TruthSpec
+from streamad.records.schema import FieldWord, PayloadFormat, Schema, TruthSpec
 from streamad.records.table import MAJORITY, Column, Table, is_number, read_table
 from streamad.records.values import FALSE_WORDS, TRUE_WORDS, shown
 
@@ -218,7 +218,7 @@ def _is_key(each: _Field) -> bool:
         return True
     if not all(value.lstrip("+-").isdigit() for value in numbers):
         return False
-    return _has_key_name(each) or is_steady(map(int, numbers)) == 1.0
+    return _has_key_name(each) or steadiness([int(value) for value in numbers]) == 1.0
 
 
 def _feature(each: _Field) -> Verdict:

@@ -17,6 +17,7 @@ from streamad.records.schema import PayloadFormat
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NOTE_COLUMN = 36
+_LONG_KEY = 1000
 _SUFFIXES = (".gz", ".zst", ".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
 
 _REST = """\
@@ -91,6 +92,12 @@ def quoted(text: str) -> str:
     return '"' + "".join(map(_escaped, text)) + '"'
 
 
+def _key(name: str) -> str:
+    """A mapping's key; a long one is marked as such, as YAML looks for a colon only so far."""
+    key = quoted(name)
+    return key if len(key) < _LONG_KEY else f"? {key}\n    "
+
+
 def _escaped(char: str) -> str:
     if char in '"\\':
         return "\\" + char
@@ -134,7 +141,7 @@ def _schema(inferred: Inferred) -> str:
         "  fields:",
     ]
     for name, word in inferred.schema.fields.items():
-        line = f"    {quoted(name)}: {word}"
+        line = f"    {_key(name)}: {word}"
         note = inferred.notes.get(name, "")
         lines.append(f"{line:<{_NOTE_COLUMN}}  # {note}" if note else line)
     return "\n".join(lines + _time(inferred) + _truth(inferred)) + "\n"
