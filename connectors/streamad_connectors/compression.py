@@ -165,8 +165,12 @@ class FileStream:
 
     def share(self) -> float:
         """See `Stream.share`."""
-        size = os.fstat(self._file.fileno()).st_size
+        size = self.status().st_size
         return min(1.0, self._file.tell() / size) if size else 1.0
+
+    def status(self) -> os.stat_result:
+        """Inode, size and last write of the open file, wherever it lies now."""
+        return os.fstat(self._file.fileno())
 
     def close(self) -> None:
         """See `Stream.close`."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from streamad.errors import InputError
 from streamad.ports import End, Idle, Positions, Revoked, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.batch import Block, Cursor
-from streamad_connectors.follow import open_followed
+from streamad_connectors.follow import FollowSource
 from streamad_connectors.parquet import ParquetReader
 from streamad_connectors.paths import FeedFile, check_parquet, check_text, find_files, open_text
 from streamad_connectors.text import TextReader
@@ -111,11 +111,18 @@ def _open(options: FilesOptions, context: SourceContext) -> Source:
     follow = options.follow and not context.bounded
     files = find_files(options.paths, context.folder, must_exist=not follow)
     if follow:
-        if options.format == "parquet":
-            raise InputError("a Parquet file cannot be followed: it is complete or no Parquet file")
-        return open_followed(files, options, context)
+        return _follow(files, options, context)
     _check(files, parquet=options.format == "parquet")
     return FilesSource(files, options, context)
+
+
+def _follow(files: list[FeedFile], options: FilesOptions, context: SourceContext) -> Source:
+    if options.format == "parquet":
+        raise InputError("a Parquet file cannot be followed: it is complete or no Parquet file")
+    for file in files:
+        if file.path.exists():
+            check_text(file.path)
+    return FollowSource(files, options, context.record_bytes)
 
 
 def _check(files: list[FeedFile], *, parquet: bool) -> None:

@@ -2,12 +2,242 @@
 
 from __future__ import annotations
 
-from streamad.errors import InputError
-from streamad.ports import Source, SourceContext
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from streamad.ports import End, Idle, Positions, Revoked
+from streamad.records.batch import Block, Cursor
 from streamad.records.schema import PayloadFormat
-from streamad_connectors.paths import FeedFile
+from streamad_connectors.compression import FileStream
+from streamad_connectors.paths import FeedFile, open_text, unreadable
+from streamad_connectors.rotation import last_write, locate, successors
+from streamad_connectors.text import TextReader
+
+_STEP = 0.05
+"""Seconds between two looks at files that do not grow."""
+
+_WITNESS_BYTES = 64
+
+_REMEMBERED = 100
+"""Generations by whose content a rotated file is known to have been read, whatever its date says."""
+
+_log = structlog.get_logger(__name__)
 
 
-def open_followed(files: list[FeedFile], form: PayloadFormat, context: SourceContext) -> Source:
-    """Open the source."""
-    raise InputError("following files is not there yet")
+class GrowingStream(FileStream):
+    """A file that somebody still writes to: nothing more is not the end, unless it was rotated away."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._position, self._witness = 0, b""
+        self.rotated = False
+        """Set by the follower: the end of the file is now the end of the stream."""
+        self.truncated = False
+        """What was read is no longer in the file."""
+        super().__init__(file, "plain")
+
+    def read(self, size: int) -> bytes | None:
+        """See `Stream.read`."""
+        if not self.rotated and self._lost_ground():
+            self.truncated = True
+            return None
+        piece = self._file.read(size)
+        self._position += len(piece)
+        self._witness = (self._witness + piece[-_WITNESS_BYTES:])[-_WITNESS_BYTES:]
+        return piece if piece or self.rotated else None
+
+    def seek(self, offset: int) -> None:
+        """See `FileStream.seek`."""
+        super().seek(offset)
+        self._position, self._witness = offset, b""
+
+    def _lost_ground(self) -> bool:
+        """Whether the bytes read last have changed: cut off, or cut off and written anew."""
+        behind = self._position - len(self._witness)
+        return os.pread(self._file.fileno(), len(self._witness), behind) != self._witness
+
+
+class Tail:
+    """One followed path. Each file that appears under it is a generation: ``conn.log``, ``conn.log~1``, ….
+
+    A file is read to its end before the next one begins. It ends when another file, already written to,
+    lies under the path: until then its writer may not have noticed the rotation.
+    """
+
+    def __init__(self, file: FeedFile, form: PayloadFormat, limit: int) -> None:
+        self._path, self._name, self._form, self._limit = file.path, file.partition, form, limit
+        self._partitions = re.compile(re.escape(file.partition) + r"(~\d+)?")
+        self._cursors: dict[int, Cursor] = {}  # generation -> behind its last row handed out
+        self._resume_in: Path | None = None  # the file of the youngest cursor, to be opened next
+        self._age: int | None = None  # last write (ns) of the file that was finished
+        self._stream: FileStream | None = None
+        self._reader: TextReader | None = None
+        self._generation = 0  # of the open file
+
+    def owns(self, partition: str) -> bool:
+        """Whether a partition is a generation of this path."""
+        return self._partitions.fullmatch(partition) is not None
+
+    def seek(self, positions: Positions) -> None:
+        """Go on behind the youngest generation that has a cursor."""
+        self.close()
+        owned = [cursor for partition, cursor in positions.items() if self.owns(partition)]
+        self._cursors = {int(cursor.get("generation", 0)): cursor for cursor in owned}
+        self._resume_in = self._age = None
+        if self._cursors:
+            self._find(self._cursors[max(self._cursors)])
+
+    def read(self, max_rows: int) -> Block | None:
+        """The next rows that are complete; None where there are none yet."""
+        while self._reader is not None or self._open():
+            assert self._reader is not None
+            block = self._reader.read(max_rows, partial=True)
+            if block is not None:
+                self._cursors[self._generation] = block.cursor
+                return block
+            if not self._move_on():
+                return None
+        return None
+
+    def close(self) -> None:
+        """Give back the open file."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._stream = None
+
+    def _find(self, cursor: Cursor) -> None:
+        """Look for the file of the youngest cursor; one that was finished only dates those after it."""
+        found = locate(self._path, cursor)
+        if found == self._path or (found is not None and not cursor["end"]):
+            self._resume_in = found
+        elif found is not None:
+            self._age = last_write(found)
+        elif not cursor["end"]:
+            _log.warning(
+                "the rest of a rotated or truncated file was not found",
+                path=str(self._path),
+                line=cursor["line"],
+                generation=cursor.get("generation", 0),
+            )
+
+    def _open(self) -> bool:
+        """Open the next file; False while there is none."""
+        resumed, self._resume_in = self._resume_in, None
+        path = resumed or self._next_path()
+        stream = _open_growing(path) if path == self._path else open_text(path)
+        if stream is None:
+            self._resume_in = resumed
+            return False
+        last = max(self._cursors, default=-1)
+        self._generation = last if resumed else last + 1
+        self._stream, self._reader = stream, self._new_reader(stream)
+        if resumed:
+            self._reader.resume(stream, self._cursors[last])
+        return True
+
+    def _next_path(self) -> Path:
+        """The oldest file that was rotated away since the last one was finished, else the path itself."""
+        if self._age is None:
+            return self._path
+        recent = [self._cursors[generation] for generation in sorted(self._cursors)[-_REMEMBERED:]]
+        return next(iter(successors(self._path, self._age, recent)), self._path)
+
+    def _new_reader(self, stream: FileStream) -> TextReader:
+        name = f"{self._name}~{self._generation}" if self._generation else self._name
+        status = stream.status()
+        mark = {"generation": self._generation, "inode": status.st_ino, "device": status.st_dev}
+        return TextReader(stream, str(self._path), name, self._form, self._limit, extra=mark)
+
+    def _move_on(self) -> bool:
+        """Nothing more was in the open file: whether there is a reason to look again at once."""
+        assert self._reader is not None
+        stream = self._stream
+        assert stream is not None
+        if self._reader.finished:
+            self._age = stream.status().st_mtime_ns
+            self.close()
+            return True
+        if not isinstance(stream, GrowingStream):
+            return False
+        if stream.truncated:
+            self._restart()
+            return True
+        stream.rotated = _is_replaced(self._path, stream)
+        return stream.rotated
+
+    def _restart(self) -> None:
+        """The open file was truncated: a copy of what it held may lie beside it."""
+        self.close()
+        self._age = None
+        if self._generation in self._cursors:
+            self._find(self._cursors[self._generation])
+
+
+class FollowSource:
+    """Any number of followed paths, read in turns; it never ends. A path that is not there yet is waited for."""
+
+    def __init__(self, files: Sequence[FeedFile], form: PayloadFormat, limit: int) -> None:
+        self._tails = deque(Tail(file, form, limit) for file in files)
+
+    def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
+        """See `streamad.ports.Source.poll`."""
+        waited = 0.0
+        while (block := self._read(max_rows)) is None:
+            if waited >= timeout:
+                return Idle()
+            pause = min(_STEP, timeout - waited)
+            time.sleep(pause)
+            waited += pause
+        return block
+
+    def seek(self, positions: Positions) -> None:
+        """See `streamad.ports.Source.seek`; rotated files are found again by their content."""
+        for partition in positions:
+            if not any(tail.owns(partition) for tail in self._tails):
+                _log.warning("a file that was read before is not followed any more", partition=partition)
+        for tail in self._tails:
+            tail.seek(positions)
+
+    def progress(self) -> float | None:
+        """See `streamad.ports.Source.progress`."""
+        return None
+
+    def close(self) -> None:
+        """See `streamad.ports.Source.close`."""
+        for tail in self._tails:
+            tail.close()
+
+    def _read(self, max_rows: int) -> Block | None:
+        """Ask each path once, beginning behind the one that answered last."""
+        for _ in range(len(self._tails)):
+            tail = self._tails[0]
+            self._tails.rotate(-1)
+            block = tail.read(max_rows)
+            if block is not None:
+                return block
+        return None
+
+
+def _open_growing(path: Path) -> GrowingStream | None:
+    """Open a followed file; None while it is not there. Raises `InputError` where it cannot be read."""
+    try:
+        return GrowingStream(path.open("rb", buffering=0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _is_replaced(path: Path, stream: GrowingStream) -> bool:
+    """Whether another file lies under the path, and somebody has written to it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return status.st_size > 0 and not os.path.samestat(status, stream.status())

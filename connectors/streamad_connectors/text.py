@@ -181,15 +181,15 @@ def look_behind(stream: FileStream, cursor: Cursor) -> tuple[bytes, bytes] | Non
     try:
         stream.seek(0)
         head = _read_exactly(stream, min(MARK_BYTES, offset))
+        if fingerprint(head) != cursor["head"]:
+            return None
         rest_from = max(len(head), offset - MARK_BYTES)
         if rest_from > len(head):
             stream.seek(rest_from)
         tail = (head + _read_exactly(stream, offset - rest_from))[-MARK_BYTES:]
     except DamagedError:
         return None
-    if fingerprint(head) != cursor["head"] or fingerprint(tail) != cursor["tail"]:
-        return None
-    return head, tail
+    return (head, tail) if fingerprint(tail) == cursor["tail"] else None
 
 
 def _read_exactly(stream: FileStream, size: int) -> bytes:
