@@ -57,6 +57,8 @@ class Job:
     labels: Path | None = None
     scores: Path | None = None
     fresh: bool = False
+    origin: Path | None = None
+    """The state of a finished replay whose model and labels a daemon starts with."""
     rate: float | None = None
     speed: float | None = None
     on_status: Callable[[Callable[[], Status]], None] = lambda _status: None

@@ -67,6 +67,11 @@ class Engine:
             self._feed.retraining.stop()
             self._feed.heartbeat(self.status)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the source has ended and everything is committed."""
+        return self._committer.finished
+
     def status(self) -> dict[str, Any]:
         """What the engine is doing, in numbers: in = scored + rejected + held + in flight."""
         counters, open_records = self._committer.counters, self._committer.open.records

@@ -46,6 +46,8 @@ class Retraining:
         self._options, self._artifacts, self._jobs = options, artifacts, jobs
         self._trainer: Trainer | None = None
         self.plan = Plan()
+        self.peak_rss_mb = 0.0
+        """The largest trainer process so far."""
 
     def state(self) -> dict[str, Any]:
         """The plan for the checkpoint."""
@@ -123,6 +125,7 @@ class Retraining:
     def _keep(self, version: int, done: Done) -> None:
         self._artifacts.mkdir(exist_ok=True)
         done.path.rename(self._artifacts / name(version))
+        self.peak_rss_mb = max(self.peak_rss_mb, done.peak_rss_mb)
         log.info("training_done", version=version, seconds=round(done.seconds, 2))
 
     def _failed(self, failure: Failed) -> Failed:

@@ -1,0 +1,147 @@
+"""The command line: what there is to say to streamad, and nothing of what it then does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamad.errors import StreamadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EPILOG = """\
+start:  streamad init FILE --out feed.yaml, then streamad replay feed.yaml
+try:    streamad demo
+
+exit codes: 0 done, 1 a bug in streamad, 2 wrong input, 3 the world (disk, broken feed, stale), 130 stopped at once"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = parser().parse_args(arguments)
+    module, _, function = args.command_function.partition(":")
+    try:
+        command = getattr(importlib.import_module(f"streamad.commands.{module}"), function)
+        return int(command(args) or 0)
+    except StreamadError as error:
+        sys.stderr.write(f"streamad: {error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; do not complain again when stdout is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="streamad",
+        description="Watches feeds of records and raises alerts; learns from the few that an analyst labels.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    _making(commands)
+    _running(commands)
+    _labeling(commands)
+    _reading(commands)
+    return root
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
+
+
+def _command(
+    commands: Commands, name: str, function: str, text: str, *, config: bool = True
+) -> argparse.ArgumentParser:
+    sub = commands.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+    sub.set_defaults(command_function=function)
+    if config:
+        sub.add_argument("config", type=Path, metavar="CONFIG", help="the feed's YAML file")
+        sub.add_argument("--state", type=Path, metavar="DIR", help="use this state directory")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key"
+        )
+    return sub
+
+
+def _making(commands: Commands) -> None:
+    init = _command(commands, "init", "making:init", "infer a config from a file", config=False)
+    init.add_argument("file", metavar="FILE|-", help="a log (plain, .gz, .zst or Parquet), or - for stdin")
+    init.add_argument("--out", type=Path, metavar="CONFIG", help="write the config here (default: stdout)")
+    fit = _command(commands, "fit", "making:fit", "train a model offline, on the source's records")
+    fit.add_argument("--seed", type=int, default=0, metavar="N")
+    fit.add_argument(
+        "--new-schema", action="store_true", help="take over a changed schema, keeping the labels"
+    )
+    demo = _command(commands, "demo", "demo:demo", "show the whole loop on generated traffic", config=False)
+    demo.add_argument("--state", type=Path, metavar="DIR", help="keep the demo's files here")
+    demo.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def _running(commands: Commands) -> None:
+    run = _command(
+        commands, "run", "running:run", "watch the feed until SIGTERM, or until a bounded source ends"
+    )
+    run.add_argument(
+        "--from", dest="origin", type=Path, metavar="DIR", help="start from a finished replay's state"
+    )
+    run.add_argument("--seed", type=int, default=0, metavar="N")
+    replay = _command(commands, "replay", "running:replay", "run historical logs through at full speed")
+    replay.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="read these in place of the source's"
+    )
+    replay.add_argument("--seed", type=int, default=0, metavar="N")
+    replay.add_argument("--labels", type=Path, metavar="FILE", help="labels to apply (NDJSON)")
+    replay.add_argument("--summary", type=Path, metavar="FILE.json", help="write the summary here too")
+    replay.add_argument("--scores", type=Path, metavar="FILE.parquet", help="write what every record scored")
+    replay.add_argument("--fresh", action="store_true", help="start anew, keeping the labels")
+    pace = replay.add_mutually_exclusive_group()
+    pace.add_argument("--rate", type=_positive, metavar="N", help="at most N records a second")
+    pace.add_argument("--speed", type=_positive, metavar="X", help="X times as fast as the event time")
+
+
+def _labeling(commands: Commands) -> None:
+    queue = _command(commands, "queue", "labeling:queue", "the events most worth an analyst's look now")
+    queue.add_argument("--limit", type=int, default=20, metavar="N")
+    queue.add_argument("--json", action="store_true", help="NDJSON, as when piped")
+    label = _command(commands, "label", "labeling:label", "say what an event was")
+    label.add_argument("event", nargs="?", metavar="ID", help="an event id, or a key that is unique")
+    label.add_argument("verdict", nargs="?", choices=("anomaly", "normal", "withdrawn"))
+    label.add_argument("--from", dest="file", type=Path, metavar="FILE", help="many labels at once (NDJSON)")
+    label.add_argument("--analyst", default="", metavar="NAME")
+    label.add_argument("--note", default="", metavar="TEXT")
+
+
+def _reading(commands: Commands) -> None:
+    alerts = _command(commands, "alerts", "reading:alerts", "what was found")
+    alerts.add_argument("--follow", action="store_true", help="go on with new ones as they come")
+    alerts.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
+    show = _command(commands, "show", "reading:show", "why this event, alert or not")
+    show.add_argument("event", metavar="ID")
+    rejected = _command(commands, "rejected", "reading:rejected", "what could not be read, and why")
+    rejected.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
+    models = _command(commands, "models", "models:models", "versions of the model")
+    models.add_argument("action", choices=("list", "show", "promote", "rollback"))
+    models.add_argument("version", nargs="?", type=int, metavar="VERSION")
+    models.add_argument("--json", action="store_true")
+    status = _command(
+        commands, "status", "reading:status", "what the daemon is doing; exit code 3 when it is stale"
+    )
+    status.add_argument("--json", action="store_true")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        message = f"{text} is not above 0"
+        raise argparse.ArgumentTypeError(message)
+    return value

@@ -1,0 +1,170 @@
+"""``streamad run`` and ``streamad replay``."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+
+from streamad.commands.screen import console, ndjson, piped
+from streamad.config import load_config
+from streamad.runtime.logs import configure_logs
+from streamad.wiring import Job, Live, open_feed
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping
+
+log = structlog.get_logger()
+
+_PROGRESS_SECONDS = 5.0
+
+
+def run(args: argparse.Namespace) -> int:
+    """The daemon: until SIGTERM, or until a bounded source ends."""
+    configure_logs(load_config(args.config, tuple(args.set)).log)
+    job = Job(
+        "run",
+        args.config,
+        tuple(args.set),
+        args.state,
+        seed=args.seed,
+        origin=args.origin,
+    )
+    with stop_on_signals(job.stop), open_feed(job) as live:
+        log.info("started", pid=os.getpid(), state=str(live.state.path))
+        live.engine.run()
+        log.info("stopped", records=live.engine.summary()["records_in"])
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Historical logs at full speed, then a summary."""
+    configure_logs(load_config(args.config, tuple(args.set)).log)
+    stop = threading.Event()
+    with progress() as on_status, stop_on_signals(stop):
+        job = Job(
+            "replay",
+            args.config,
+            tuple(args.set),
+            args.state,
+            files=tuple(args.files),
+            seed=args.seed,
+            labels=args.labels,
+            scores=args.scores,
+            fresh=args.fresh,
+            rate=args.rate,
+            speed=args.speed,
+            on_status=on_status,
+            stop=stop,
+        )
+        with open_feed(job) as live:
+            summary = _replayed(live, args)
+    if summary is None:
+        return 0
+    _show(summary)
+    if args.summary is not None:
+        args.summary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _replayed(live: Live, args: argparse.Namespace) -> dict[str, Any] | None:
+    if live.finished:
+        console(results=False).print("this replay is finished; --fresh starts anew and keeps the labels")
+        return None
+    live.engine.run()
+    if not live.engine.finished:
+        console(results=False).print("stopped; the same command goes on from here")
+        return None
+    if live.scores is not None:
+        live.scores.finish(args.scores)
+    return summary_of(live)
+
+
+def summary_of(live: Live) -> dict[str, Any]:
+    """The summary of a finished replay."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**live.engine.summary(), "peak_rss_mb": round(own + live.retraining.peak_rss_mb)}
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    if piped():
+        ndjson(summary)
+        return
+    for name, value in summary.items():
+        console().print(
+            f"{name:>22}  {value:,}" if isinstance(value, int | float) else f"{name:>22}  {value}"
+        )
+
+
+@contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; a second SIGINT ends the process at once, which loses nothing either."""
+
+    def drain(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Callable[[], Mapping[str, Any]]], None]]:
+    """A bar on a terminal, a log line every few seconds elsewhere."""
+    err = console(results=False)
+    if not err.is_terminal:
+        yield _log_progress()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rest]}"),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("starting", total=None, rest="")
+        shown = 0.0
+
+        def show(status: Callable[[], Mapping[str, Any]]) -> None:
+            nonlocal shown
+            if time.monotonic() - shown < 0.1:
+                return
+            shown, now = time.monotonic(), status()
+            share = now["progress"]
+            bar.update(
+                task,
+                description=now["state"].replace("_", " "),
+                completed=now["records_in"],
+                total=now["records_in"] / share if share else None,
+                rest=f"{now['alerts']:,} alerts, model {now['version'] or '-'}"
+                + (", training" if now["training"] else ""),
+            )
+
+        yield show
+
+
+def _log_progress() -> Callable[[Callable[[], Mapping[str, Any]]], None]:
+    shown = time.monotonic()
+
+    def show(status: Callable[[], Mapping[str, Any]]) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= _PROGRESS_SECONDS:
+            shown, now = time.monotonic(), status()
+            log.info("progress", **{key: now[key] for key in ("state", "records_in", "alerts", "version")})
+
+    return show

@@ -1,0 +1,31 @@
+"""Logs to stderr: for people on a terminal, JSON elsewhere. They never hold record values."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from streamad.runtime.options import LogOptions
+
+
+def configure_logs(options: LogOptions) -> None:
+    """Set up structlog for this process."""
+    human = options.format == "human" or (options.format == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if human:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, options.level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
