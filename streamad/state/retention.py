@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamad.state import versions
 from streamad.state.options import KeepOptions
-from streamad.state.schema import transaction
+from streamad.state.schema import store_errors, transaction
 from streamad.state.times import SECOND
 
 _ROWS = 2000
@@ -35,7 +35,8 @@ def prune(db: sqlite3.Connection, keep: KeepOptions, artifacts: Path, now: int) 
 
     Raises `StoreError` where the disk refuses.
     """
-    over = _size(db) > keep.max_gb * 2**30
+    with store_errors():
+        over = _size(db) > keep.max_gb * 2**30
     with transaction(db):
         alerts = _drop(db, "alerts", "scored_at", now - keep.alerts * SECOND, early=over)
         rejected = _drop(db, "rejected", "arrived_at", now - keep.rejected * SECOND, early=over)
@@ -45,7 +46,8 @@ def prune(db: sqlite3.Connection, keep: KeepOptions, artifacts: Path, now: int) 
     for number in removed:
         shutil.rmtree(artifacts / f"{number:06d}", ignore_errors=True)
     if alerts or rejected:
-        db.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+        with store_errors():
+            db.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
     return Pruned(alerts, rejected, removed, over and bool(alerts or rejected))
 
 

@@ -19,9 +19,15 @@ _REFUSALS = {
     sqlite3.SQLITE_IOERR: "the store could not write: the disk failed or is full",
     sqlite3.SQLITE_BUSY: "the store is held by another process",
     sqlite3.SQLITE_CANTOPEN: "the store cannot be opened",
-    sqlite3.SQLITE_READONLY: "the store may not be written",
-    sqlite3.SQLITE_PERM: "the store may not be opened",
 }
+_MISTAKES = {
+    sqlite3.SQLITE_CORRUPT: "store.db is damaged",
+    sqlite3.SQLITE_NOTADB: "store.db is damaged or is no store of streamad",
+    sqlite3.SQLITE_PERM: "store.db may not be opened",
+    sqlite3.SQLITE_READONLY: "store.db may not be written",
+}
+_WAL_BYTES = 64 << 20
+"""What the write-ahead log is cut back to once it was larger."""
 
 _TABLES = """
 CREATE TABLE alerts (
@@ -41,6 +47,8 @@ CREATE TABLE rejected (
     arrived_at INTEGER NOT NULL,
     line TEXT NOT NULL
 );
+-- Also what counting the rows reads: the rows themselves hold up to 4 KiB of payload each.
+CREATE INDEX rejected_reason ON rejected(reason);
 
 CREATE TABLE pool (
     n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -136,8 +144,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
     with store_errors():
         # Made before SQLite sees it: the mode must not depend on the umask, and the -wal and -shm files
         # take theirs from this file.
-        path.touch(mode=0o600)
-        path.chmod(0o600)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.chmod(0o600)
         db = _connect(path, "rw")
         try:
             _prepare(db, path)
@@ -180,6 +189,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 1000")
+    db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if _format(db, path) != 0:
         return
     with transaction(db):
@@ -230,18 +240,20 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def store_errors() -> Iterator[None]:
     """Say what the disk refused in one sentence; what is our own mistake passes through.
 
-    Raises `StoreError` where a restart may help, `StateError` for a damaged file.
+    Raises `StoreError` where a restart may help, `StateError` for a damaged file or missing rights.
     """
     try:
         yield
     except sqlite3.DatabaseError as error:
         # The low byte is the primary result code.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise StateError(f"store.db is damaged or is no store of streamad ({error})") from error
+        if code in _MISTAKES:
+            raise StateError(f"{_MISTAKES[code]} ({error})") from error
         if code in _REFUSALS:
             raise StoreError(f"{_REFUSALS[code]} ({error})") from error
         raise
+    except PermissionError as error:
+        raise StateError(f"the store may not be opened ({error})") from error
     except OSError as error:
         raise StoreError(f"the store cannot be opened ({error})") from error
 
