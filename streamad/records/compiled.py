@@ -13,7 +13,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -78,12 +78,20 @@ else:
 """Whether kernels can be compiled here."""
 
 
+_FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    # Kernels allocate nothing, and counting references to their arrays would take most of their time.
+    "_nrt": False,
+}
+
+
 def njit(kernel: _Kernel) -> _Kernel:
-    """Compile a kernel to run without the interpreter's lock; kernels check no bounds.
+    """Compile a kernel to run without the interpreter's lock. It may not allocate, and checks no bounds.
 
     Without numba the function stays as it is.
     """
     if not AVAILABLE:
         return kernel
-    compiled: _Kernel = numba.njit(nogil=True, cache=_cached, error_model="numpy", forceinline=True, _nrt=False)(kernel)
-    return compiled
+    return cast("_Kernel", numba.njit(cache=_cached, **_FLAGS)(kernel))

@@ -22,6 +22,7 @@ from streamad.records.kernels import (
     TRUTH,
     Meaning,
     Out,
+    Place,
 )
 from streamad.records.kernels_csv import CsvPlan, read_csv
 from streamad.records.kernels_json import JsonPlan, read_json
@@ -74,7 +75,7 @@ class FastDecoder:
         entries = len(tree.keys)
         return JsonPlan(
             keys=np.frombuffer(b"".join(tree.keys), np.uint8),
-            bounds=np.cumsum([0, *map(len, tree.keys)], dtype=np.int64),
+            bounds=np.cumsum([0, *map(len, tree.keys)], dtype=Place),
             nodes=np.array(tree.nodes, np.int64),
             children=np.array(tree.children, np.int64),
             fields=np.array(tree.fields, np.int64),
@@ -90,8 +91,8 @@ class FastDecoder:
             spans=self._spans(),
         )
 
-    def _spans(self) -> NDArray[np.int64]:
-        return np.zeros((len(self._schema.categories), 2), np.int64)
+    def _spans(self) -> NDArray[Place]:
+        return np.zeros((len(self._schema.categories), 2), Place)
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ class FastRows:
         """Read plain rows from `row` on; returns the first row that it leaves to the general decoder."""
         kernel: Any = read_json if isinstance(self.plan, JsonPlan) else read_csv
         block = self.batch.block
-        spans = (_plain(block.data, np.uint8), _plain(block.starts, np.int64), _plain(block.ends, np.int64))
+        spans = (_plain(block.data, np.uint8), _plain(block.starts, Place), _plain(block.ends, Place))
         tables = self.dictionary.tables
         return int(
             kernel(*spans, row, self.batch.first, self.learn, self.plan, self.out, self.meaning, tables)
@@ -198,6 +199,6 @@ def _roles(schema: Schema) -> dict[str, tuple[int, int]]:
 
 def _plain(values: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
     """The same array, contiguous and read-only, so that every caller meets the same compiled kernel."""
-    view = np.ascontiguousarray(values, kind).view()
+    view = np.ascontiguousarray(values).view(kind)
     view.flags.writeable = False
     return view

@@ -4,9 +4,11 @@ Every kernel reads ``data[start:stop]`` and says whether it understood. What it 
 `streamad.records.values` does; everything else is left to the general decoder, never guessed.
 """
 
+# ruff: noqa: FBT001 - a kernel's arguments are told apart by place, as in the machine code
+
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,14 +28,19 @@ NO_TIME, ISO, EPOCH = range(3)
 
 NAN = float("nan")
 
-MAX_DIGITS = 18
+Place = np.uint64
+"""Where a byte is. Unsigned, since every use of a signed index costs a look at its sign."""
+
+ZERO, ONE = Place(0), Place(1)
+
+MAX_DIGITS = Place(18)
 """So many decimal digits fit an int64."""
 
 EXACT = 1 << 53
 """Whole numbers up to this are doubles, and a quotient of two exact doubles is correctly rounded."""
 
-POWERS = 10.0 ** np.arange(MAX_DIGITS + 1)
-WHOLE_POWERS = 10 ** np.arange(MAX_DIGITS + 1, dtype=np.int64)
+POWERS = 10.0 ** np.arange(19)
+WHOLE_POWERS = 10 ** np.arange(19, dtype=np.int64)
 MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
@@ -62,47 +69,59 @@ class Out(NamedTuple):
 
 
 @njit
+def signed(value: np.unsignedinteger[Any]) -> int:
+    """The same number where it may become negative."""
+    return np.int64(value)  # type: ignore[return-value]  # what int is in a kernel
+
+
+@njit
 def is_blank(byte: int) -> bool:
     """One of `streamad.records.values.BLANKS`."""
     return byte == 32 or 9 <= byte <= 13
 
 
 @njit
-def trimmed(data: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
+def trimmed(data: NDArray[np.uint8], start: Place, stop: Place) -> tuple[Place, Place]:
     """The span without the blanks around it."""
-    while start < stop and is_blank(data[start]):
-        start += 1
-    while start < stop and is_blank(data[stop - 1]):
-        stop -= 1
+    while start < stop and data[start] <= 32 and is_blank(data[start]):
+        start += ONE
+    while start < stop and data[stop - ONE] <= 32 and is_blank(data[stop - ONE]):
+        stop -= ONE
     return start, stop
 
 
 @njit
-def decimal(data: NDArray[np.uint8], p: int, end: int) -> tuple[float, int, bool]:
+def decimal(data: NDArray[np.uint8], p: Place, end: Place) -> tuple[float, Place, bool]:
     """The decimal number at `p`: (value, first byte behind it, understood). Equal to ``float(text)``.
 
     Not understood: no digit, more than 18 digits, or more than 2**53 before the point is set.
     """
     sign = data[p]
     if sign in (45, 43):
-        p += 1
-    mantissa, begin = 0, p
-    while p < end and 48 <= data[p] <= 57:
-        mantissa = mantissa * 10 + (data[p] - 48)
-        p += 1
-    digits, fraction = p - begin, 0
+        p += ONE
+    mantissa, begin, fraction = 0, p, ZERO
+    while p < end:
+        digit = signed(data[p]) - 48
+        if digit < 0 or digit > 9:
+            break
+        mantissa = mantissa * 10 + digit
+        p += ONE
+    digits = p - begin
     if p < end and data[p] == 46:
-        p += 1
+        p += ONE
         begin = p
-        while p < end and 48 <= data[p] <= 57:
-            mantissa = mantissa * 10 + (data[p] - 48)
-            p += 1
+        while p < end:
+            digit = signed(data[p]) - 48
+            if digit < 0 or digit > 9:
+                break
+            mantissa = mantissa * 10 + digit
+            p += ONE
         fraction = p - begin
         digits += fraction
-    if digits == 0 or digits > MAX_DIGITS or mantissa > EXACT:
-        return np.nan, p, False
+    if digits - ONE >= MAX_DIGITS or mantissa > EXACT:  # no digits at all wrap around
+        return NAN, p, False
     value = float(mantissa)
-    if fraction > 0 and mantissa != 0:
+    if fraction > ZERO and mantissa != 0:
         value /= POWERS[fraction]
     return (-value if sign == 45 else value), p, True
 
@@ -125,7 +144,7 @@ def boolean(data: NDArray[np.uint8], start: int, stop: int) -> float:
 @njit
 def word_at(data: NDArray[np.uint8], start: int, word: bytes) -> bool:
     """Whether the letters of `word` (lower case) stand here, in any case."""
-    for i in range(len(word)):
+    for i in range(len(word)):  # noqa: SIM110 - kernels have no generators
         if data[start + i] | 32 != word[i]:
             return False
     return True
@@ -185,7 +204,7 @@ def date(data: NDArray[np.uint8], p: int) -> tuple[int, bool]:
 
 
 @njit
-def zone_seconds(data: NDArray[np.uint8], p: int, stop: int, utc: bool) -> tuple[int, bool]:  # noqa: FBT001 - kernels take no keywords
+def zone_seconds(data: NDArray[np.uint8], p: int, stop: int, utc: bool) -> tuple[int, bool]:
     """(seconds east of UTC, understood) of ``Z``, ``+HH:MM`` or nothing."""
     if p == stop:
         return 0, utc
@@ -199,7 +218,7 @@ def zone_seconds(data: NDArray[np.uint8], p: int, stop: int, utc: bool) -> tuple
 
 
 @njit
-def iso_time(data: NDArray[np.uint8], start: int, stop: int, utc: bool) -> int:  # noqa: FBT001 - kernels take no keywords
+def iso_time(data: NDArray[np.uint8], start: int, stop: int, utc: bool) -> int:
     """Microseconds since 1970, or `MISSING_TIME` where it is not understood."""
     if stop - start < 19 or data[start + 13] != 58 or data[start + 16] != 58:
         return MISSING_TIME
@@ -238,7 +257,7 @@ def epoch_time(data: NDArray[np.uint8], start: int, stop: int, scale: int) -> in
             whole = whole * 10 + (data[p] - 48)
             p += 1
         fraction = p - begin
-    if p != stop or digits == 0 or fraction > scale or digits + scale > MAX_DIGITS:
+    if p != stop or digits == 0 or fraction > scale or digits + scale > 18:
         return MISSING_TIME
     whole *= WHOLE_POWERS[scale - fraction]
     whole = -whole if data[start] == 45 else whole
@@ -258,46 +277,48 @@ def time(data: NDArray[np.uint8], start: int, stop: int, meaning: Meaning) -> in
 @njit
 def plain_value(
     data: NDArray[np.uint8],
-    start: int,
-    stop: int,
+    begin: Place,
+    end: Place,
     row: int,
     kind: int,
     target: int,
     out: Out,
     meaning: Meaning,
-    spans: NDArray[np.int64],
+    spans: NDArray[Place],
 ) -> bool:
     """Write one trimmed value that is no number to its place in row `row`; whether it was understood.
 
     Categories are only noted in `spans` [C, 2]: a row must prove acceptable before its values are admitted.
     """
     if kind == CATEGORY:
-        spans[target, 0], spans[target, 1] = start, stop
-    elif start == stop or kind == SKIP:
+        spans[target, 0], spans[target, 1] = begin, end
         return True
-    elif kind == BOOLEAN:
-        out.numbers[row, target] = boolean(data, start, stop)
-        return not np.isnan(out.numbers[row, target])
-    elif kind == TIME:
+    if begin == end or kind == SKIP:
+        return True
+    start, stop = signed(begin), signed(end)
+    if kind == BOOLEAN:
+        value = boolean(data, start, stop)
+        out.numbers[row, target] = value
+        return not np.isnan(value)
+    if kind == TIME:
         out.times[row] = time(data, start, stop, meaning)
         return bool(out.times[row] != MISSING_TIME)
-    elif kind == TRUTH:
-        out.truth[row] = truth(data, start, stop, meaning)
+    out.truth[row] = truth(data, start, stop, meaning)
     return True
 
 
 @njit
-def slot_of(data: NDArray[np.uint8], start: int, stop: int, seed: int, slots: int) -> int:
+def slot_of(data: NDArray[np.uint8], start: Place, stop: Place, seed: Place, slots: int) -> Place:
     """The first hash slot (of a power of two) to look at: FNV-1a from a secret start, its bits mixed."""
     state = seed
     for i in range(start, stop):
-        state = (state ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-    state = (state ^ (state >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((state >> np.uint64(32)) & np.uint64(slots - 1))
+        state = (state ^ Place(data[i])) * Place(0x100000001B3)
+    state = (state ^ (state >> Place(32))) * Place(0x9E3779B97F4A7C15)
+    return (state >> Place(32)) & Place(slots - 1)
 
 
 @njit
-def find(data: NDArray[np.uint8], start: int, stop: int, tables: Tables, field: int) -> tuple[int, int]:
+def find(data: NDArray[np.uint8], start: Place, stop: Place, tables: Tables, field: int) -> tuple[int, Place]:
     """(code or 0, the slot it was found in or belongs in): the bytes are compared, never only the hash."""
     slots = tables.slots.shape[1]
     slot = slot_of(data, start, stop, tables.seed[0], slots)
@@ -305,29 +326,29 @@ def find(data: NDArray[np.uint8], start: int, stop: int, tables: Tables, field: 
         code = tables.slots[field, slot]
         if code == OTHER_CODE:
             return OTHER_CODE, slot
-        begin = tables.bounds[field, code]
-        same = tables.bounds[field, code + 1] - begin == stop - start
-        i = 0
-        while same and i < stop - start:
-            same = tables.arena[field, begin + i] == data[start + i]
-            i += 1
+        begin = Place(tables.bounds[field, code])
+        same = Place(tables.bounds[field, code + 1]) - begin == stop - start
+        i = start
+        while same and i < stop:
+            same = tables.arena[field, begin + i - start] == data[i]
+            i += ONE
         if same:
             return code, slot
-        slot = (slot + 1) & (slots - 1)
+        slot = (slot + ONE) & Place(slots - 1)
 
 
 @njit
 def code_of(
     data: NDArray[np.uint8],
-    start: int,
-    stop: int,
+    start: Place,
+    stop: Place,
     tables: Tables,
     field: int,
     record: int,
-    learn: bool,  # noqa: FBT001 - kernels take no keywords
+    learn: bool,
 ) -> int:
     """The code of a trimmed category value: `Dictionary.code`, compiled."""
-    length = stop - start
+    length = signed(stop - start)
     if length == 0:
         return MISSING_CODE
     if length > MAX_VALUE_BYTES:
@@ -335,12 +356,12 @@ def code_of(
     code, slot = find(data, start, stop, tables, field)
     if code != OTHER_CODE:
         return code if learn or tables.first_seen[field, code] <= record else OTHER_CODE
-    code = tables.counts[field]
+    code = int(tables.counts[field])
     begin = tables.bounds[field, code] if code < tables.first_seen.shape[1] else tables.arena.shape[1]
     if not learn or begin + length > tables.arena.shape[1] - MAX_VALUE_BYTES:
         return OTHER_CODE
     for i in range(length):
-        tables.arena[field, begin + i] = data[start + i]
+        tables.arena[field, begin + i] = data[start + Place(i)]
     tables.bounds[field, code + 1] = begin + length
     tables.first_seen[field, code] = record
     tables.slots[field, slot] = code
@@ -353,7 +374,7 @@ def index_new(tables: Tables) -> None:
     """Take the values that the general decoder admitted into the hash slots."""
     for field in range(len(tables.counts)):
         for code in range(tables.indexed[field], tables.counts[field]):
-            start, stop = tables.bounds[field, code], tables.bounds[field, code + 1]
+            start, stop = Place(tables.bounds[field, code]), Place(tables.bounds[field, code + 1])
             slot = find(tables.arena[field], start, stop, tables, field)[1]
             tables.slots[field, slot] = code
         tables.indexed[field] = tables.counts[field]

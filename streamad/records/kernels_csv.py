@@ -1,5 +1,7 @@
 """The compiled CSV decoder: plain rows straight from bytes into the matrices."""
 
+# ruff: noqa: FBT001 - a kernel's arguments are told apart by place, as in the machine code
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,14 +11,17 @@ from streamad.records.dictionary import Tables
 from streamad.records.kernels import (
     NAN,
     NUMBER,
+    ONE,
     SKIP,
     Meaning,
     Out,
+    Place,
     code_of,
     decimal,
     index_new,
     is_blank,
     plain_value,
+    trimmed,
 )
 
 if TYPE_CHECKING:
@@ -31,18 +36,18 @@ class CsvPlan(NamedTuple):
     targets: NDArray[np.int64]
     """The column of the matrix that `kinds` means."""
     delimiter: int
-    spans: NDArray[np.int64]
+    spans: NDArray[Place]
     """[C, 2] scratch: where this row's category values are; an empty span is a missing value."""
 
 
 @njit
 def read_csv(
     data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    starts: NDArray[Place],
+    ends: NDArray[Place],
     row: int,
     first: int,
-    learn: bool,  # noqa: FBT001 - kernels take no keywords
+    learn: bool,
     plan: CsvPlan,
     out: Out,
     meaning: Meaning,
@@ -61,67 +66,50 @@ def read_csv(
 
 @njit
 def csv_row(
-    data: NDArray[np.uint8], start: int, end: int, row: int, plan: CsvPlan, out: Out, meaning: Meaning
+    data: NDArray[np.uint8], start: Place, end: Place, row: int, plan: CsvPlan, out: Out, meaning: Meaning
 ) -> bool:
     """Read one row but its categories; whether it was understood."""
-    p = start
+    delimiter, p = plan.delimiter, start
     for column in range(len(plan.kinds)):
         if column > 0:
-            if p >= end or data[p] != plan.delimiter:
+            if p >= end or data[p] != delimiter:
                 return False
-            p += 1
-        while p < end and is_blank(data[p]) and data[p] != plan.delimiter:
-            p += 1
-        kind = plan.kinds[column]
+            p += ONE
+        p = after_blanks(data, p, end, delimiter)
+        kind, target = plan.kinds[column], plan.targets[column]
         if kind == NUMBER:
-            p, good = csv_number(data, p, end, row, plan.targets[column], plan.delimiter, out)
+            value, good = NAN, True
+            if p < end and data[p] != delimiter:
+                value, p, good = decimal(data, p, end)
+            out.numbers[row, target] = value
+            p = after_blanks(data, p, end, delimiter)
         else:
             begin = p
-            p, stop, good = csv_text(data, p, end, plan.delimiter)
-            if kind != SKIP:
-                good = good and plain_value(
-                    data, begin, stop, row, kind, plan.targets[column], out, meaning, plan.spans
-                )
+            p, good = text_end(data, p, end, delimiter)
+            if kind != SKIP and good:
+                stop = trimmed(data, begin, p)[1]
+                good = plain_value(data, begin, stop, row, kind, target, out, meaning, plan.spans)
         if not good:
             return False
-    return p == end and (len(plan.kinds) > 1 or not blank(data, start, end))
+    return p == end and (len(plan.kinds) > 1 or after_blanks(data, start, end, delimiter) != end)
 
 
 @njit
-def csv_number(
-    data: NDArray[np.uint8], p: int, end: int, row: int, target: int, delimiter: int, out: Out
-) -> tuple[int, bool]:
-    """Read the number at `p`, or none; returns the place of the delimiter behind it, and understood."""
-    if p == end or data[p] == delimiter:
-        out.numbers[row, target] = NAN
-        return p, True
-    value, p, good = decimal(data, p, end)
-    out.numbers[row, target] = value
-    while p < end and is_blank(data[p]) and data[p] != delimiter:
-        p += 1
-    return p, good
+def after_blanks(data: NDArray[np.uint8], p: Place, end: Place, delimiter: int) -> Place:
+    """The next byte that is the delimiter or no blank."""
+    while p < end and data[p] <= 32 and is_blank(data[p]) and data[p] != delimiter:
+        p += ONE
+    return p
 
 
 @njit
-def csv_text(data: NDArray[np.uint8], p: int, end: int, delimiter: int) -> tuple[int, int, bool]:
-    """(place of the next delimiter, end of the text, understood): no quotes, only ASCII."""
-    stop = p
+def text_end(data: NDArray[np.uint8], p: Place, end: Place, delimiter: int) -> tuple[Place, bool]:
+    """(place of the next delimiter, understood): no quotes, only ASCII."""
     while p < end:
         byte = data[p]
         if byte == delimiter:
             break
         if byte == 34 or byte >= 128:
-            return p, stop, False
-        p += 1
-        if not is_blank(byte):
-            stop = p
-    return p, stop, True
-
-
-@njit
-def blank(data: NDArray[np.uint8], start: int, end: int) -> bool:
-    """Whether there is nothing but blanks."""
-    for i in range(start, end):
-        if not is_blank(data[i]):
-            return False
-    return True
+            return p, False
+        p += ONE
+    return p, True

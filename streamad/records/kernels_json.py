@@ -1,5 +1,7 @@
 """The compiled JSON decoder: plain objects with known keys, straight from bytes into the matrices."""
 
+# ruff: noqa: FBT001 - a kernel's arguments are told apart by place, as in the machine code
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,9 +11,11 @@ from streamad.records.dictionary import Tables
 from streamad.records.kernels import (
     NAN,
     NUMBER,
+    ONE,
     SKIP,
     Meaning,
     Out,
+    Place,
     code_of,
     decimal,
     index_new,
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NOWHERE = Place(2**64 - 1)
+"""Instead of a place: it was not understood."""
+
+
 class JsonPlan(NamedTuple):
     """The keys that may stand in an object, as a tree: entries (a key within a node) and nodes (objects).
 
@@ -32,7 +40,7 @@ class JsonPlan(NamedTuple):
 
     keys: NDArray[np.uint8]
     """The entries' keys, each with its closing quote, one behind the other."""
-    bounds: NDArray[np.int64]
+    bounds: NDArray[Place]
     """[entries + 1]"""
     nodes: NDArray[np.int64]
     """[entries] the node that the key belongs to."""
@@ -58,18 +66,18 @@ class JsonPlan(NamedTuple):
     """[1] grows with every row."""
     stack: NDArray[np.int64]
     """[depth] scratch: the nodes around the present one."""
-    spans: NDArray[np.int64]
+    spans: NDArray[Place]
     """[C, 2] scratch: where this row's category values are; an empty span is a missing value."""
 
 
 @njit
 def read_json(
     data: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    starts: NDArray[Place],
+    ends: NDArray[Place],
     row: int,
     first: int,
-    learn: bool,  # noqa: FBT001 - kernels take no keywords
+    learn: bool,
     plan: JsonPlan,
     out: Out,
     meaning: Meaning,
@@ -91,20 +99,18 @@ def read_json(
 
 
 @njit
-def json_row(
-    data: NDArray[np.uint8], start: int, end: int, row: int, plan: JsonPlan, out: Out, meaning: Meaning
+def json_row(  # noqa: C901, PLR0911 - a parser's states, and a return for each thing that is not plain
+    data: NDArray[np.uint8], start: Place, end: Place, row: int, plan: JsonPlan, out: Out, meaning: Meaning
 ) -> bool:
     """Read one row but its categories; whether it was understood."""
     p = after_space(data, start, end)
     if p == end or data[p] != 123:
         return False
-    p = after_space(data, p + 1, end)
+    p = after_space(data, p + ONE, end)
     depth, node, entry = 0, 0, len(plan.nodes)
     opened = True  # directly behind an opening brace: the object may close at once
     while p < end:
-        if opened and data[p] == 125:
-            p -= 1  # read the closing brace below, as behind a value
-        else:
+        if not (opened and data[p] == 125):
             entry, p = key_at(data, p, end, node, entry, plan)
             if entry < 0 or p == end:
                 return False
@@ -113,44 +119,43 @@ def json_row(
                     return False
                 plan.stack[depth] = node
                 depth, node, opened = depth + 1, plan.children[entry], True
-                p = after_space(data, p + 1, end)
+                p = after_space(data, p + ONE, end)
                 continue
             p = value_at(data, p, end, row, plan.fields[entry], plan, out, meaning)
-            if p < 0:
+            if p == NOWHERE:
                 return False
-            p -= 1
-        p = after_space(data, p + 1, end)
+            p = after_space(data, p, end)
         while p < end and data[p] == 125:
-            p = after_space(data, p + 1, end)
+            p = after_space(data, p + ONE, end)
             if depth == 0:
-                return p == end
+                return bool(p == end)
             depth -= 1
             node = plan.stack[depth]
         if p == end or data[p] != 44:
             return False
-        p, opened = after_space(data, p + 1, end), False
+        p, opened = after_space(data, p + ONE, end), False
     return False
 
 
 @njit
-def after_space(data: NDArray[np.uint8], p: int, end: int) -> int:
+def after_space(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
     """The next byte that is no JSON white space."""
     while p < end and (data[p] == 32 or data[p] == 9 or data[p] == 10 or data[p] == 13):
-        p += 1
+        p += ONE
     return p
 
 
 @njit
 def key_at(
-    data: NDArray[np.uint8], p: int, end: int, node: int, before: int, plan: JsonPlan
-) -> tuple[int, int]:
+    data: NDArray[np.uint8], p: Place, end: Place, node: int, before: int, plan: JsonPlan
+) -> tuple[int, Place]:
     """(entry of the key at `p`, first byte of its value); entry -1 for a key unknown, repeated or odd."""
     if data[p] != 34:
         return -1, p
     entry = plan.following[before]
-    if not key_is(data, p + 1, end, node, entry, plan):
+    if not key_is(data, p + ONE, end, node, entry, plan):
         entry = 0
-        while entry < len(plan.nodes) and not key_is(data, p + 1, end, node, entry, plan):
+        while entry < len(plan.nodes) and not key_is(data, p + ONE, end, node, entry, plan):
             entry += 1
         if entry == len(plan.nodes):
             return -1, p
@@ -158,20 +163,20 @@ def key_at(
     if plan.seen_entries[entry] == plan.stamp[0]:
         return -1, p
     plan.seen_entries[entry] = plan.stamp[0]
-    p = after_space(data, p + 1 + plan.bounds[entry + 1] - plan.bounds[entry], end)
+    p = after_space(data, p + ONE + plan.bounds[entry + 1] - plan.bounds[entry], end)
     if p == end or data[p] != 58:
         return -1, p
-    return entry, after_space(data, p + 1, end)
+    return entry, after_space(data, p + ONE, end)
 
 
 @njit
-def key_is(data: NDArray[np.uint8], p: int, end: int, node: int, entry: int, plan: JsonPlan) -> bool:
+def key_is(data: NDArray[np.uint8], p: Place, end: Place, node: int, entry: int, plan: JsonPlan) -> bool:
     """Whether the key that begins at `p` is this entry's."""
     begin = plan.bounds[entry]
     length = plan.bounds[entry + 1] - begin
     if plan.nodes[entry] != node or length > end - p:
         return False
-    for i in range(length):
+    for i in range(length):  # noqa: SIM110 - kernels have no generators
         if data[p + i] != plan.keys[begin + i]:
             return False
     return True
@@ -180,70 +185,71 @@ def key_is(data: NDArray[np.uint8], p: int, end: int, node: int, entry: int, pla
 @njit
 def value_at(
     data: NDArray[np.uint8],
-    p: int,
-    end: int,
+    p: Place,
+    end: Place,
     row: int,
     field: int,
     plan: JsonPlan,
     out: Out,
     meaning: Meaning,
-) -> int:
-    """Read the string, number or word at `p`; returns the first byte behind it, or -1."""
+) -> Place:
+    """Read the string, number or word at `p`; returns the first byte behind it, or `NOWHERE`."""
     if field < 0 or plan.seen_fields[field] == plan.stamp[0]:
-        return -1
+        return NOWHERE
     plan.seen_fields[field] = plan.stamp[0]
     kind, target, byte = plan.kinds[field], plan.targets[field], data[p]
     if kind == NUMBER:
         return number_at(data, p, end, row, target, out)
     if byte == 34:
-        stop = string_end(data, p + 1, end)
-        start, last = trimmed(data, p + 1, stop)
-        after = stop + 1
+        stop = string_end(data, p + ONE, end)
+        if stop == NOWHERE:
+            return NOWHERE
+        start, last = trimmed(data, p + ONE, stop)
+        after = stop + ONE
     else:
-        start, stop = p, literal_end(data, p, end)
-        last = p if byte == 110 else stop  # null is missing
-        after = stop
-    if stop < 0:
-        return -1
+        after = literal_end(data, p, end)
+        if after == NOWHERE:
+            return NOWHERE
+        start, last = p, p if byte == 110 else after  # null is missing
     if kind != SKIP and not plain_value(data, start, last, row, kind, target, out, meaning, plan.spans):
-        return -1
+        return NOWHERE
     return after
 
 
 @njit
-def number_at(data: NDArray[np.uint8], p: int, end: int, row: int, target: int, out: Out) -> int:
-    """Read the JSON number (or null) at `p`; returns the first byte behind it, or -1."""
+def number_at(data: NDArray[np.uint8], p: Place, end: Place, row: int, target: int, out: Out) -> Place:
+    """Read the JSON number (or null) at `p`; returns the first byte behind it, or `NOWHERE`."""
     if data[p] == 110:
         out.numbers[row, target] = NAN
         return literal_end(data, p, end)
-    digit = p + 1 if data[p] == 45 else p
+    digit = p + ONE if data[p] == 45 else p
     if digit == end or not 48 <= data[digit] <= 57:
-        return -1
-    if data[digit] == 48 and digit + 1 < end and 48 <= data[digit + 1] <= 57:
-        return -1
+        return NOWHERE
+    if data[digit] == 48 and digit + ONE < end and 48 <= data[digit + ONE] <= 57:
+        return NOWHERE
     value, after, good = decimal(data, p, end)
     out.numbers[row, target] = value
-    if not good or data[after - 1] == 46 or (after < end and data[after] | 32 == 101):
-        return -1
+    if not good or data[after - ONE] == 46 or (after < end and data[after] | 32 == 101):
+        return NOWHERE
     return after
 
 
 @njit
-def string_end(data: NDArray[np.uint8], p: int, end: int) -> int:
-    """The place of the closing quote, or -1: no escapes, no control characters, only ASCII."""
+def string_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
+    """The place of the closing quote, or `NOWHERE`: no escapes, no control characters, only ASCII."""
     while p < end:
         byte = data[p]
         if byte == 34:
             return p
         if byte < 32 or byte >= 128 or byte == 92:
-            return -1
-        p += 1
-    return -1
+            return NOWHERE
+        p += ONE
+    return NOWHERE
 
 
 @njit
-def literal_end(data: NDArray[np.uint8], p: int, end: int) -> int:
-    """The first byte behind null, true, false or a number, or -1."""
+def literal_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
+    """The first byte behind null, true, false or a number, or `NOWHERE`."""
     byte = data[p]
     if byte == 116:
         return word_end(data, p, end, b"true")
@@ -251,33 +257,33 @@ def literal_end(data: NDArray[np.uint8], p: int, end: int) -> int:
         return word_end(data, p, end, b"false")
     if byte == 110:
         return word_end(data, p, end, b"null")
-    p = p + 1 if byte == 45 else p
+    p = p + ONE if byte == 45 else p
     begin = p
     p = digits_end(data, p, end)
-    if p == begin or (data[begin] == 48 and p > begin + 1):
-        return -1
+    if p == begin or (data[begin] == 48 and p > begin + ONE):
+        return NOWHERE
     if p < end and data[p] == 46:
-        begin = p + 1
+        begin = p + ONE
         p = digits_end(data, begin, end)
         if p == begin:
-            return -1
-    return -1 if p < end and data[p] | 32 == 101 else p
+            return NOWHERE
+    return NOWHERE if p < end and data[p] | 32 == 101 else p
 
 
 @njit
-def digits_end(data: NDArray[np.uint8], p: int, end: int) -> int:
+def digits_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
     """The first byte that is no digit."""
     while p < end and 48 <= data[p] <= 57:
-        p += 1
+        p += ONE
     return p
 
 
 @njit
-def word_end(data: NDArray[np.uint8], p: int, end: int, word: bytes) -> int:
-    """The first byte behind this very word, or -1."""
-    if len(word) > end - p:
-        return -1
+def word_end(data: NDArray[np.uint8], p: Place, end: Place, word: bytes) -> Place:
+    """The first byte behind this very word, or `NOWHERE`."""
+    if Place(len(word)) > end - p:
+        return NOWHERE
     for i in range(len(word)):
-        if data[p + i] != word[i]:
-            return -1
-    return p + len(word)
+        if data[p + Place(i)] != word[i]:
+            return NOWHERE
+    return p + Place(len(word))
