@@ -8,11 +8,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import zstandard
 
 from streamad.errors import InputError
+from streamad.records.batch import MISSING_TIME, Block
+from streamad.records.decoder import Decoder
+from streamad.records.dictionary import Dictionary
 from streamad.records.infer import infer
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS
 from streamad.records.sample import SAMPLE_LINES, read_sample, sample_of, sample_stream
@@ -183,3 +187,40 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path):
         read_sample(tmp_path / "nothing.csv")
     with pytest.raises(InputError, match="is a directory"):
         read_sample(tmp_path)
+
+
+def test_kdd_columns_under_a_header_are_csv():
+    row = b"0,tcp,http,SF," + b",".join([b"1"] * 37) + b",normal.\n"
+    found = read(",".join(KDD_FIELDS).encode() + b"\n" + row * 200)
+    assert found.payload == PayloadFormat(format="csv", header=True)
+    assert tuple(found.schema.fields) == KDD_FIELDS
+
+
+FEEDS = {
+    "csv": csv(";"),
+    "kdd": b"0,tcp,http,SF," + b",".join([b"1"] * 37) + b",normal.\n",
+    "ndjson": b'{"t": 1767225600.5, "a": {"b": "x"}, "ok": true}\n{"t": 1767225601, "a": {"b": "y"}, "ok": false}\n',
+}
+
+
+@pytest.mark.parametrize("data", FEEDS.values(), ids=FEEDS)
+def test_the_decoder_accepts_what_was_inferred(data):
+    found = read(data)
+    sample = sample_of(data, "sample")
+    columns = None
+    if found.payload.header and found.payload.format == "csv":
+        columns = tuple(sample.lines.pop(0).decode().split(found.payload.delimiter))
+    batch = Decoder(found.schema, found.payload, Dictionary(found.schema.categories)).decode(
+        block(sample.lines, columns), 0
+    )
+    assert batch.rejections == {}
+    assert np.isfinite(batch.numbers).all()
+    assert (batch.codes >= 0).all()
+    assert (batch.times != MISSING_TIME).all() == (found.schema.time is not None)
+
+
+def block(lines, columns):
+    sizes = np.array([len(line) for line in lines])
+    ends = np.cumsum(sizes)
+    data = np.frombuffer(b"".join(lines), np.uint8).copy()
+    return Block("t", data, ends - sizes, ends, np.arange(1, len(lines) + 1), {}, columns)

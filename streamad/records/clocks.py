@@ -23,15 +23,15 @@ _PATTERNS = (
     "%a %b %d %H:%M:%S %Y",
     "%a, %d %b %Y %H:%M:%S %z",
     "%d %b %Y %H:%M:%S",
-    "%Y%m%d%H%M%S",
 )
+_PACKED = "%Y%m%d%H%M%S"
 _EPOCHS = {"epoch_s": 1, "epoch_ms": 1000, "epoch_us": 1_000_000}
 _FIRST, _LAST = 946_684_800, 4_102_444_800
 """Seconds since 1970 of the years 2000 and 2100: a number in between may be an epoch time."""
 
 _TIME_WORDS = frozenset({"time", "timestamp", "ts", "datetime", "date", "epoch", "when", "clock"})
 _RELATIVE_WORDS = _TIME_WORDS | {"seconds", "secs", "elapsed"}
-_PROBE = 300
+_PROBE, _GLANCE = 300, 10
 _GROWING = 0.8
 _STEPS = 20
 """Neighbouring rows of a clock may be out of order; of steps this large, `_GROWING` go forward."""
@@ -73,15 +73,19 @@ def steadiness(values: Sequence[float], lag: int = 1) -> float:
 def _formats(probe: Sequence[str]) -> list[str]:
     """The formats in which nearly all of a few values can be read."""
     if sum(map(is_number, probe)) < MAJORITY * len(probe):
-        return [form for form in ("iso", *_PATTERNS) if _share_read(probe, form) >= MAJORITY]
+        return _readable_in(probe, ("iso", *_PATTERNS))
     numbers = [float(value) for value in probe if is_number(value)]
     epochs = [
         form
         for form, unit in _EPOCHS.items()
         if sum(_FIRST <= value / unit <= _LAST for value in numbers) >= MAJORITY * len(probe)
     ]
-    packed = "%Y%m%d%H%M%S"
-    return epochs + ([packed] if _share_read(probe, packed) >= MAJORITY else [])
+    return epochs + _readable_in(probe, (_PACKED,))
+
+
+def _readable_in(probe: Sequence[str], forms: Sequence[str]) -> list[str]:
+    likely = [form for form in forms if _share_read(probe[:_GLANCE], form)]
+    return [form for form in likely if _share_read(probe, form) >= MAJORITY]
 
 
 def _share_read(values: Sequence[str], form: str) -> float:

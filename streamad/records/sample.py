@@ -55,15 +55,16 @@ def read_sample(path: Path) -> Sample:
 
 def sample_stream(stream: IO[bytes], name: str = "stdin") -> Sample:
     """The head of a pipe, until it ends or the sample is full. Raises `InputError` like `read_sample`."""
-    pieces, size, lines = [], 0, 0
-    while size < SAMPLE_BYTES and lines < SAMPLE_LINES and (piece := stream.read(1 << 16)):
-        pieces.append(piece)
-        size += len(piece)
-        lines += piece.count(b"\n")
+    pieces, size, lines, ended = [], 0, 0, False
+    while size < SAMPLE_BYTES and lines < SAMPLE_LINES and not ended:
+        pieces.append(stream.read(1 << 16))
+        size += len(pieces[-1])
+        lines += pieces[-1].count(b"\n")
+        ended = not pieces[-1]
     data = b"".join(pieces)
     if data.startswith(_PARQUET):
         raise InputError(f"{name} is a Parquet file; Parquet needs a file, not a pipe")
-    return sample_of(_inflated(io.BytesIO(data), data[:4], name, cut=size >= SAMPLE_BYTES), name)
+    return sample_of(_inflated(io.BytesIO(data), data[:4], name, cut=not ended), name)
 
 
 def sample_of(data: bytes, name: str) -> Sample:

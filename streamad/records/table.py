@@ -22,6 +22,8 @@ Column: TypeAlias = list[str | None]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _PROBE = 200
+_HEADER_ROWS = 1000
+"""A header is told from so many rows below it."""
 _REGULAR = 0.8
 """The share of lines that must have the same number of fields."""
 _QUOTED_LINES = 50
@@ -64,15 +66,20 @@ def is_number(text: str) -> bool:
 
 
 def _is_kdd(lines: Sequence[bytes]) -> bool:
-    """Whether nearly all lines have 42 columns, a protocol second and a dot at the end."""
-    protocols = (b"tcp", b"udp", b"icmp")
-    fitting = 0
-    for line in lines:
-        cells = line.split(b",")
-        fitting += (
-            len(cells) == len(KDD_FIELDS) and cells[1].strip() in protocols and line.rstrip().endswith(b".")
-        )
-    return fitting >= MAJORITY * len(lines)
+    """Whether nearly all lines have 42 columns, a protocol second and a dot at the end, and none is a header."""
+    fitting = sum(map(_fits_kdd, lines))
+    first = lines[0].split(b",")
+    headed = len(first) == len(KDD_FIELDS) and not is_number(first[0].strip().decode("utf-8", "replace"))
+    return fitting >= MAJORITY * len(lines) and not headed
+
+
+def _fits_kdd(line: bytes) -> bool:
+    cells = line.split(b",")
+    return (
+        len(cells) == len(KDD_FIELDS)
+        and cells[1].strip() in {b"tcp", b"udp", b"icmp"}
+        and line.rstrip().endswith(b".")
+    )
 
 
 def _json_table(sample: Sample, payload: PayloadFormat) -> Table:
@@ -97,7 +104,7 @@ def _sniffed_table(sample: Sample) -> Table:
             f"{sample.name} is no table that streamad knows: neither CSV with , ; | or tabs, nor NDJSON, "
             "the KDDCUP99 format or Parquet"
         )
-    cells = [_cells(row, delimiter) for row in rows]
+    cells = [_cells(row, delimiter) for row in rows[: _HEADER_ROWS + 1]]
     width = _modal_width(cells)
     first = cells[0]
     headed = _is_header(first, [row for row in cells[1:] if len(row) == width])
