@@ -19,7 +19,7 @@ LEVEL_WEIGHT, LEVEL_DEVIATION = 2.0, 0.5
 """Prior of the weight on the score: before any label, and for a while after, the base score leads."""
 LATENT_DEVIATION = 0.2
 """Prior standard deviation of the weights on the latents, whose prior mean is 0."""
-BIAS_DEVIATION = 2.0
+BIAS_DEVIATION = 1.0
 PRECISION_FLOOR = 1e-4
 """The least precision of a site: a label that surprises nobody still leaves a trace."""
 RATE_FLOOR = 1e-6

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from streamad.features.encoder import Encoder
+from streamad.features.options import FeatureOptions
+from streamad.models.base import make_detector
+from streamad.models.head_features import LIMIT, FeatureStats, raw_features
+from streamad.models.options import DetectorOptions
+from streamad.models.scoring_model import CHUNK, ScoringModel
+from streamad.records.schema import Schema
+
+SCHEMA = Schema(fields={"a": "numeric", "proto": "categorical", "b": "numeric"})
+VALUES = (("", "tcp", "udp"),)
+OPTIONS = DetectorOptions(members=3, hidden=(5, 4), latent=2)
+
+
+def parts(name="dp_vae"):
+    generator = np.random.default_rng(0)
+    numbers, codes = generator.normal(size=(50, 2)), generator.integers(1, 3, (50, 1)).astype(np.int32)
+    encoder = Encoder.fit(SCHEMA, numbers, codes, VALUES, FeatureOptions())
+    detector = make_detector(name, encoder.width, OPTIONS, seed=1)
+    manifest = {"encoder": encoder.meta(), "detector": OPTIONS.model_copy(update={"name": name}).model_dump()}
+    stats = FeatureStats(torch.zeros(7), torch.ones(7))
+    tensors = {f"encoder.{key}": value for key, value in encoder.tensors().items()}
+    tensors |= {f"model.{key}": value.numpy() for key, value in detector.state_dict().items()}
+    tensors |= {f"stats.{key}": value for key, value in stats.tensors().items()}
+    return manifest, tensors
+
+
+def model(name="dp_vae"):
+    return ScoringModel.from_parts(*parts(name), "cpu", 1)
+
+
+def rows(n, width=5):
+    return np.random.default_rng(2).normal(size=(n, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["dae", "dp_vae"])
+def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name):
+    scorer, x = model(name), rows(3 * CHUNK + 17)
+    whole, shares = scorer.score(x), scorer.field_shares(x)
+    for size in (1, 2, 63, 64, 65, 100, CHUNK - 1, CHUNK, CHUNK + 1, 1000):
+        cuts = [x[i : i + size] for i in range(0, len(x), size)][:40]
+        scored = [scorer.score(cut) for cut in cuts]
+        n = sum(map(len, cuts))
+        assert np.concatenate([s.score for s in scored]).tobytes() == whole.score[:n].tobytes()
+        assert np.concatenate([s.features for s in scored]).tobytes() == whole.features[:n].tobytes()
+        assert np.concatenate([scorer.field_shares(cut) for cut in cuts]).tobytes() == shares[:n].tobytes()
+
+
+def test_a_row_scores_alike_at_every_place_of_a_chunk():
+    scorer, x = model(), rows(CHUNK)
+    x[:] = x[0]
+    scored = scorer.score(x)
+    assert len(set(scored.score.tolist())) == 1
+    assert (scored.features == scored.features[0]).all()
+
+
+def test_the_score_is_the_mean_over_the_members_and_the_features_are_latents_and_level():
+    scorer, x = model(), rows(5)
+    detector = make_detector("dp_vae", 5, OPTIONS, seed=1)
+    scores, latents = detector.score(torch.from_numpy(x))
+    scored = scorer.score(x)
+    assert scored.score == pytest.approx(scores.mean(0).detach().numpy(), rel=1e-5)
+    expected = raw_features(scores.mean(0), latents).detach().numpy()
+    assert scored.features == pytest.approx(expected, abs=1e-5)
+    assert expected[:, 2] == pytest.approx(latents[1, :, 0].detach().numpy())
+    assert scored.score.dtype == scored.features.dtype == np.float64
+
+
+def test_head_features_are_standardised_on_the_rows_they_were_fitted_on_and_clipped():
+    raw = torch.from_numpy(rows(200, 3)) * 5 + 2
+    stats = FeatureStats.fit(raw)
+    inside = stats.apply(raw)
+    assert inside.mean(0).tolist() == pytest.approx([0] * 3, abs=1e-5)
+    assert inside.std(0, correction=0).tolist() == pytest.approx([1] * 3, abs=1e-5)
+    assert stats.apply(raw * 1e9).abs().max() == LIMIT
+
+
+def test_a_feature_that_never_moved_is_not_blown_up():
+    stats = FeatureStats.fit(torch.ones(10, 3))
+    assert stats.apply(torch.full((1, 3), 1.001)).abs().max() < 1.1
+
+
+def test_shares_sum_to_one_over_the_fields_and_are_even_where_there_is_nothing_to_share():
+    scorer, x = model(), rows(40)
+    x[0] = 1e6
+    shares = scorer.field_shares(x)
+    assert shares.shape == (40, 3)
+    assert (shares >= 0).all()
+    assert shares.sum(1) == pytest.approx(np.ones(40))
+    for weights in scorer._detector.decoder.layers:
+        weights.weight.zero_()
+        weights.bias.zero_()
+    assert np.isfinite(scorer.field_shares(np.zeros((1, 5), np.float32))).all()
+
+
+def test_the_most_extreme_rows_have_finite_scores():
+    x = np.array([[1e6] * 5, [-1e6] * 5, [0] * 5], np.float32)
+    scored = model().score(x)
+    assert np.isfinite(scored.score).all()
+    assert np.isfinite(scored.features).all()
+    assert scored.score[0] > scored.score[2]
+
+
+def test_no_rows_have_no_scores():
+    scorer = model()
+    assert scorer.score(rows(0)).score.shape == (0,)
+    assert scorer.score(rows(0)).features.shape == (0, 7)
+    assert scorer.field_shares(rows(0)).shape == (0, 3)
+
+
+def test_weights_that_do_not_fit_or_are_not_finite_are_refused():
+    manifest, tensors = parts()
+    name = next(key for key in tensors if key.endswith("weight"))
+    with pytest.raises(ValueError, match="not finite"):
+        ScoringModel.from_parts(manifest, tensors | {name: tensors[name] * np.float32("nan")}, "cpu", 1)
+    with pytest.raises(ValueError, match="do not fit"):
+        ScoringModel.from_parts(manifest, tensors | {name: tensors[name][:1]}, "cpu", 1)
+    del tensors[name]
+    with pytest.raises(ValueError, match="do not fit"):
+        ScoringModel.from_parts(manifest, tensors, "cpu", 1)
