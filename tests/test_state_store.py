@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from streamad.errors import StateError, UserError
 from streamad.ports import Commit
@@ -320,17 +321,20 @@ def test_old_rows_go_and_young_ones_stay(tmp_path):
         assert everything(store)[:2] == (["kdd/k.csv:2"], ["k.csv:2"])
 
 
-def test_a_store_over_its_size_drops_its_oldest_rows_a_little_at_a_time(store, tmp_path):
+def test_a_store_over_its_size_drops_its_oldest_rows_a_little_at_a_time_and_says_so_once(store, tmp_path):
     for batch in range(3):
         numbers = range(batch * 1500, (batch + 1) * 1500)
         store.commit(
             Commit({}, 1, alerts=[alert(n) for n in numbers], rejected=[rejected(n) for n in numbers])
         )
-    pruned = store.prune(KeepOptions(max_gb=1e-4), tmp_path)
+    with structlog.testing.capture_logs() as logs:
+        pruned = store.prune(KeepOptions(max_gb=1e-4), tmp_path)
     assert (pruned.alerts, pruned.rejected, pruned.over_size) == (2000, 2000, True)
     assert json.loads(store.alerts(limit=1)[0].text)["event_id"] == "kdd/k.csv:2000"
-    while store.prune(KeepOptions(max_gb=1e-4), tmp_path).over_size:
-        pass
+    with structlog.testing.capture_logs() as more:
+        while store.prune(KeepOptions(max_gb=1e-4), tmp_path).over_size:
+            pass
+    assert ([entry["event"] for entry in logs], more) == (["store_over_size"], [])
     assert store.counts().alerts == 0
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from streamad.state import labels, pool, versions
 from streamad.state.schema import open_reader, plain, store_errors
+from streamad.state.times import format_time
 from streamad.state.versions import Version
 
 
@@ -124,13 +125,13 @@ class Reader:
             return labels.events_of_key(self._db, name)
 
     def labels_of(self, event_id: str) -> list[dict[str, Any]]:
-        """Every label of an event, in order of arrival."""
+        """Every label of an event as it would be given, in order of arrival."""
         rows = self._rows(
             "SELECT event_id, verdict AS label, analyst, labeled_at, note FROM labels WHERE event_id = ?"
             " ORDER BY id",
             plain(event_id),
         )
-        return [dict(row) for row in rows]
+        return [{**dict(row), "labeled_at": format_time(row["labeled_at"])} for row in rows]
 
     def verdict(self, event_id: str) -> labels.Verdict | None:
         """The verdict of an event that counts, None without labels."""

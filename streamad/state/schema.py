@@ -260,12 +260,17 @@ def store_errors() -> Iterator[None]:
 
 def dump(value: Any) -> str:  # noqa: ANN401  # any JSON-able value
     """Compact JSON. Lone surrogates, which SQLite could not hold, come out as escapes."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _READABLE.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _ESCAPED.encode(value)
     return text
+
+
+# Made once: `json.dumps` would make one for each of the rows of a commit.
+_READABLE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def plain(text: str | None) -> str | None:

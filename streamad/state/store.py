@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from streamad.ports import Commit, Positions
 from streamad.state import labels, pool, retention, versions
 from streamad.state.options import KeepOptions
 from streamad.state.queries import Reader
 from streamad.state.schema import dump, open_writer, plain, store_errors, transaction
 from streamad.state.times import parse_time
+
+log = structlog.get_logger()
 
 Clock = Callable[[], int]
 """The time of day in microseconds since 1970, UTC."""
@@ -59,7 +63,7 @@ class Store(Reader):
         self._on_step = on_step or (lambda _step: None)
         self._listeners: list[Callable[[], None]] = []
         self._seen: tuple[int, tuple[int, int]] | None = None
-        self._grew = False
+        self._grew = self._said_full = False
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener`, which may not block, after every commit that holds alerts."""
@@ -175,7 +179,13 @@ class Store(Reader):
 
     def prune(self, keep: KeepOptions, artifacts: Path) -> retention.Pruned:
         """Drop a little of what is older or more than `keep` allows; call it again and again."""
-        return retention.prune(self._db, keep, artifacts, self._clock())
+        pruned = retention.prune(self._db, keep, artifacts, self._clock())
+        if pruned.over_size and not self._said_full:
+            self._said_full = True
+            log.warning(
+                "store_over_size", max_gb=keep.max_gb, dropped="the oldest alerts and rejected entries"
+            )
+        return pruned
 
     def start_anew(self) -> None:
         """Forget everything but the labels, which wait for their events again (``--fresh``)."""
