@@ -52,6 +52,12 @@ def test_a_header_and_the_delimiter_are_found(delimiter):
     assert (found.rows, found.unreadable) == (40, 0)
 
 
+def test_decimal_commas_do_not_hide_the_delimiter():
+    rows = "".join(f"{k % 3};{k % 7},5\n" for k in range(60))
+    found = read(b"room;heat\n" + rows.encode())
+    assert (found.payload.delimiter, tuple(found.schema.fields)) == (";", ("room", "heat"))
+
+
 def test_a_file_without_header_gets_numbered_columns():
     found = read(csv(header=""))
     assert found.payload == PayloadFormat(format="csv", header=False)
@@ -169,6 +175,7 @@ def test_the_real_kddcup99_file_is_read_as_its_format():
             b"Dear reader,\nthis is a letter.\nIt has, now and then, a comma.\nYours\n",
             "no table that streamad knows",
         ),
+        (b"#separator \\x09\n#fields\tts\n1.5\tx\n", "is a Zeek log"),
         (b"a,b,c\n", "holds a header and no record"),
         (b"id,label\n" + b"".join(b"u%d,normal\n" % k for k in range(50)), "no column looks like a feature"),
         (b"x" * 300 + b",b\n" + b"1,2\n" * 9, "longer than 256 characters"),

@@ -36,6 +36,8 @@ CASES = {
     "an integer column with two values other than 0 and 1 too": ("x", cycle(2, 8), "categorical"),
     "zeros and ones are a boolean": ("x", cycle(0, 1), "boolean"),
     "true and false are a boolean": ("x", cycle("True", "false"), "boolean"),
+    "nothing but true is a boolean": ("x", ["true"] * N, "boolean"),
+    "nothing but yes may be any word": ("x", ["yes"] * N, "categorical"),
     "many integers are a number": ("x", cycle(*range(50)), "numeric"),
     "ten small integers are counts": ("x", cycle(*range(10)), "numeric"),
     "integers of one length that repeat are codes": ("x", cycle(200, 301, 404, 500), "categorical"),

@@ -236,10 +236,11 @@ def _feature(each: _Field) -> Verdict:
 def _is_boolean(each: _Field) -> bool:
     """Both words of truth and hardly any other; a few rows of nothing but 0 and 1 may be counts."""
     words = {value: value.lower() for value in each.counts}
+    if set(words.values()) <= {"true", "false"}:
+        return True
     yes = [value for value, word in words.items() if word in TRUE_WORDS]
     no = [value for value, word in words.items() if word in FALSE_WORDS]
-    digits = set(words.values()) <= {"0", "1"}
-    enough = each.present >= _FEW or not digits
+    enough = each.present >= _FEW or not set(words.values()) <= {"0", "1"}
     return bool(yes and no) and enough and each.share(yes + no) >= MAJORITY
 
 

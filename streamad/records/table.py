@@ -51,6 +51,8 @@ def read_table(sample: Sample) -> Table:
         return _json_table(sample, PayloadFormat(format="ndjson"))
     if first.startswith(b"["):
         raise InputError(f"{sample.name} is a JSON array; one JSON object a line is expected")
+    if first.startswith(b"#separator"):
+        raise InputError(f"{sample.name} is a Zeek log with comment lines; its JSON output is expected")
     if _is_kdd(sample.lines):
         return _csv_table(sample, sample.lines, PayloadFormat(format="kdd"), KDD_FIELDS)
     return _sniffed_table(sample)
@@ -152,16 +154,17 @@ def _logical_lines(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def _delimiter(rows: Sequence[bytes]) -> str | None:
-    """The delimiter that splits most rows into the same number of fields, the larger number first."""
-    best: tuple[float, int, str] | None = None
+    """The delimiter that splits most rows, the first one too, into the same number of fields, the more the better."""
+    best: tuple[tuple[bool, float, int], str] | None = None
     for delimiter in _DELIMITERS:
         split = [_cells(row, delimiter) for row in rows]
         width = _modal_width(split)
         regular = sum(len(cells) == width for cells in split) / len(split)
-        if width > 1 and regular >= _REGULAR and (best is None or (round(regular, 1), width) > best[:2]):
-            best = (round(regular, 1), width, delimiter)
+        rank = (len(split[0]) == width, round(regular, 1), width)
+        if width > 1 and regular >= _REGULAR and (best is None or rank > best[0]):
+            best = rank, delimiter
     if best is not None:
-        return best[2]
+        return best[1]
     single = sum(is_number(row.decode("utf-8", "replace").strip()) for row in rows)
     return "," if single >= _REGULAR * len(rows) else None
 
