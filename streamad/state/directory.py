@@ -95,8 +95,8 @@ class HeldState:
 
 def schema_fingerprint(schema: Schema) -> dict[str, Any]:
     """What of a schema may not change under an existing state; the truth column's values may."""
-    time = schema.time.model_dump(mode="json") if schema.time else None
-    return {"fields": [list(pair) for pair in schema.fields.items()], "time": time}
+    clock = schema.time.model_dump(mode="json") if schema.time else None
+    return {"fields": [list(pair) for pair in schema.fields.items()], "time": clock}
 
 
 def hold_state(path: Path, *, feed: str, made_by: Maker, schema: Schema) -> HeldState:
@@ -134,21 +134,6 @@ def find_state(path: Path) -> StateDirectory:
     if described is None:
         raise StateError(f"no state yet in {path}: run or replay first")
     return StateDirectory(path, described["feed"], described["made_by"], described["schema"])
-
-
-def holder(path: Path) -> int | None:
-    """The process that holds a state directory, None where nobody does."""
-    try:
-        descriptor = os.open(path / "lock", os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _pid(descriptor)
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def _make(path: Path) -> None:

@@ -70,7 +70,10 @@ class Givers:
 
 
 def add_label(db: sqlite3.Connection, label: Mapping[str, Any], givers: Givers) -> LabelOutcome:
-    """Store one label (CONTRACTS.md's format) inside the caller's transaction."""
+    """Store one label inside the caller's transaction.
+
+    Its keys: ``event_id`` (or ``key``), ``label``, ``analyst``, ``labeled_at``, ``note``, ``record``.
+    """
     try:
         verdict, analyst, given = _check(label)
     except UserError as error:

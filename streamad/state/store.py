@@ -133,7 +133,7 @@ class Store(Reader):
         return News(changes, waiting, requests, cursor)
 
     def add_labels(self, given: Iterable[Mapping[str, Any]]) -> list[labels.LabelOutcome]:
-        """Take labels in CONTRACTS.md's format, in order; one outcome each.
+        """Take labels as analysts write them, in order; one outcome each.
 
         All of them are stored in one transaction, so callers with many pass some thousands at a time.
         """
