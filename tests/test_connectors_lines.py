@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ def rows_of(content, cuts=(), *, limit=1 << 20, delimiter=None, take=1000):
     splitter = Splitter(limit, delimiter)
     edges = [0, *sorted(cut % (len(content) + 1) for cut in cuts), len(content)]
     found = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         splitter.feed(content[start:stop])
         while splitter.ready(take):
             found += unpack(splitter.take(take))
@@ -48,6 +49,7 @@ cuts = st.lists(st.integers(0, 10_000), max_size=12)
 
 
 @given(contents, cuts, st.integers(1, 5))
+@settings(deadline=None)
 def test_any_content_in_any_chunks_gives_the_lines_of_a_plain_split(content, where, take):
     assert rows_of(content, where, take=take) == reference(content)
 
@@ -58,13 +60,14 @@ quoted = st.lists(
 
 
 @given(quoted, cuts, st.sampled_from([10, 40, 6000]))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_quoted_and_too_long_rows_do_not_depend_on_the_chunks(content, where, limit):
     whole = rows_of(content, limit=limit, delimiter=",")
     assert rows_of(content, where, limit=limit, delimiter=",", take=2) == whole
 
 
 @given(quoted, cuts)
+@settings(deadline=None)
 def test_joined_rows_cover_every_line_once_and_in_order(content, where):
     found = rows_of(content, where, delimiter=",")
     text = b"\n".join(re.sub(rb"\r\Z", b"", payload) for _, payload, _ in found)

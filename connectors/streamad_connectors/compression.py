@@ -146,6 +146,11 @@ class FileStream:
         self._file, self._codec = file, codec
         self._inflated = self._start()
 
+    @property
+    def compressed(self) -> bool:
+        """Whether the file is anything but plain."""
+        return self._codec != "plain"
+
     def _start(self) -> Inflated | None:
         self._file.seek(0)
         return None if self._codec == "plain" else Inflated(self._file.read, self._codec)

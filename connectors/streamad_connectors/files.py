@@ -11,7 +11,7 @@ from streamad.ports import End, Idle, Positions, Revoked, Source, SourceContext,
 from streamad.records.batch import Block, Cursor
 from streamad_connectors.follow import FollowSource
 from streamad_connectors.parquet import ParquetReader
-from streamad_connectors.paths import FeedFile, check_parquet, check_text, find_files, open_text
+from streamad_connectors.paths import FeedFile, check_parquet, check_plain, check_text, find_files, open_text
 from streamad_connectors.text import TextReader
 
 
@@ -64,9 +64,8 @@ class FilesSource:
                 )
         self._close_reader()
         self._positions = dict(positions)
-        self._current = self._first_open()
-        if self._current < len(self._files):
-            self._reader = self._open(self._files[self._current])
+        self._current = 0
+        self._reader = self._open(self._files[0])
 
     def progress(self) -> float | None:
         """See `streamad.ports.Source.progress`; counted in bytes of the files as they lie on disk."""
@@ -80,25 +79,27 @@ class FilesSource:
         """See `streamad.ports.Source.close`."""
         self._close_reader()
 
-    def _first_open(self) -> int:
-        """The first file that is not known to be finished."""
-        for index, file in enumerate(self._files):
-            if not self._positions.get(file.partition, {"end": False})["end"]:
-                return index
-        return len(self._files)
-
     def _open(self, file: FeedFile) -> _Reader | None:
-        """A reader behind the file's committed cursor; None where the file is finished."""
+        """A reader behind the file's committed cursor; None for a compressed file that was finished.
+
+        Any other finished file is looked at again: it may have grown.
+        """
         cursor: Cursor | None = self._positions.get(file.partition)
-        if cursor is not None and cursor["end"]:
-            return None
         if self._options.format == "parquet":
             return ParquetReader(file.path, file.partition, cursor)
         stream = open_text(file.path)
         reader = TextReader(stream, str(file.path), file.partition, self._options, self._context.record_bytes)
-        if cursor is not None:
-            reader.resume(stream, cursor)
-        return reader
+        if cursor is None:
+            return reader
+        try:
+            if not (stream.compressed and cursor["end"]):
+                reader.resume(stream, cursor)
+                return reader
+        except InputError:
+            reader.close()
+            raise
+        reader.close()
+        return None
 
     def _close_reader(self) -> None:
         if self._reader is not None:
@@ -122,6 +123,7 @@ def _follow(files: list[FeedFile], options: FilesOptions, context: SourceContext
     for file in files:
         if file.path.exists():
             check_text(file.path)
+            check_plain(file.path)
     return FollowSource(files, options, context.record_bytes)
 
 

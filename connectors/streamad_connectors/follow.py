@@ -17,7 +17,7 @@ from streamad.records.batch import Block, Cursor
 from streamad.records.schema import PayloadFormat
 from streamad_connectors.compression import FileStream
 from streamad_connectors.paths import FeedFile, open_text, unreadable
-from streamad_connectors.rotation import last_write, locate, successors
+from streamad_connectors.rotation import locate, successors
 from streamad_connectors.text import TextReader
 
 _STEP = 0.05
@@ -74,7 +74,6 @@ class Tail:
         self._path, self._name, self._form, self._limit = file.path, file.partition, form, limit
         self._partitions = re.compile(re.escape(file.partition) + r"(~\d+)?")
         self._cursors: dict[int, Cursor] = {}  # generation -> behind its last row handed out
-        self._resume_in: Path | None = None  # the file of the youngest cursor, to be opened next
         self._age: int | None = None  # last write (ns) of the file that was finished
         self._stream: FileStream | None = None
         self._reader: TextReader | None = None
@@ -89,7 +88,7 @@ class Tail:
         self.close()
         owned = [cursor for partition, cursor in positions.items() if self.owns(partition)]
         self._cursors = {int(cursor.get("generation", 0)): cursor for cursor in owned}
-        self._resume_in = self._age = None
+        self._age = None
         if self._cursors:
             self._find(self._cursors[max(self._cursors)])
 
@@ -112,34 +111,45 @@ class Tail:
         self._reader = self._stream = None
 
     def _find(self, cursor: Cursor) -> None:
-        """Look for the file of the youngest cursor; one that was finished only dates those after it."""
-        found = locate(self._path, cursor)
-        if found == self._path or (found is not None and not cursor["end"]):
-            self._resume_in = found
-        elif found is not None:
-            self._age = last_write(found)
-        elif not cursor["end"]:
-            _log.warning(
-                "the rest of a rotated or truncated file was not found",
-                path=str(self._path),
-                line=cursor["line"],
-                generation=cursor.get("generation", 0),
-            )
+        """Open the file of the youngest cursor; one that was finished only dates those after it."""
+        found = locate(self._path, cursor, self._open_file)
+        if found is None:
+            if not cursor["end"]:
+                self._warn_of_loss(cursor)
+            return
+        path, stream = found
+        if cursor["end"] and path != self._path:
+            self._age = stream.status().st_mtime_ns
+            stream.close()
+            return
+        self._begin(stream, int(cursor.get("generation", 0))).resume(stream, cursor)
+
+    def _warn_of_loss(self, cursor: Cursor) -> None:
+        _log.warning(
+            "the rest of a rotated or truncated file was not found",
+            path=str(self._path),
+            line=cursor["line"],
+            generation=cursor.get("generation", 0),
+        )
 
     def _open(self) -> bool:
         """Open the next file; False while there is none."""
-        resumed, self._resume_in = self._resume_in, None
-        path = resumed or self._next_path()
-        stream = _open_growing(path) if path == self._path else open_text(path)
-        if stream is None:
-            self._resume_in = resumed
-            return False
-        last = max(self._cursors, default=-1)
-        self._generation = last if resumed else last + 1
-        self._stream, self._reader = stream, self._new_reader(stream)
-        if resumed:
-            self._reader.resume(stream, self._cursors[last])
-        return True
+        stream = self._open_file(self._next_path())
+        if stream is not None:
+            self._begin(stream, max(self._cursors, default=-1) + 1)
+        return stream is not None
+
+    def _open_file(self, path: Path) -> FileStream | None:
+        return _open_growing(path) if path == self._path else open_text(path)
+
+    def _begin(self, stream: FileStream, generation: int) -> TextReader:
+        """Make this the open file."""
+        name = f"{self._name}~{generation}" if generation else self._name
+        status = stream.status()
+        mark = {"generation": generation, "inode": status.st_ino, "device": status.st_dev}
+        self._generation, self._stream = generation, stream
+        self._reader = TextReader(stream, str(self._path), name, self._form, self._limit, extra=mark)
+        return self._reader
 
     def _next_path(self) -> Path:
         """The oldest file that was rotated away since the last one was finished, else the path itself."""
@@ -147,12 +157,6 @@ class Tail:
             return self._path
         recent = [self._cursors[generation] for generation in sorted(self._cursors)[-_REMEMBERED:]]
         return next(iter(successors(self._path, self._age, recent)), self._path)
-
-    def _new_reader(self, stream: FileStream) -> TextReader:
-        name = f"{self._name}~{self._generation}" if self._generation else self._name
-        status = stream.status()
-        mark = {"generation": self._generation, "inode": status.st_ino, "device": status.st_dev}
-        return TextReader(stream, str(self._path), name, self._form, self._limit, extra=mark)
 
     def _move_on(self) -> bool:
         """Nothing more was in the open file: whether there is a reason to look again at once."""

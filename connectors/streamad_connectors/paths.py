@@ -91,15 +91,25 @@ def check_text(path: Path) -> bool:
     return head not in {b"", b"\xef\xbb\xbf"}
 
 
+def check_plain(path: Path) -> None:
+    """Raises `InputError` for a compressed file."""
+    stream = open_text(path)
+    stream.close()
+    if stream.compressed:
+        raise InputError(f"{path} is compressed, so it cannot be followed as it grows")
+
+
 def check_parquet(path: Path) -> None:
     """Raises `InputError` for a file that is not Parquet."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_PARQUET))
+            file.seek(max(0, path.stat().st_size - len(_PARQUET)))
+            foot = file.read()
     except OSError as error:
         raise unreadable(path, error) from None
-    if head != _PARQUET:
-        raise InputError(f"{path} is not a Parquet file, although source.format says so")
+    if (head, foot) != (_PARQUET, _PARQUET):
+        raise InputError(f"{path} is not a (complete) Parquet file, although source.format says so")
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

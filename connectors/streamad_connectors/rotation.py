@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streamad.errors import InputError
 from streamad.records.batch import Cursor
+from streamad_connectors.compression import FileStream
 from streamad_connectors.paths import open_text
 from streamad_connectors.text import look_behind
 
@@ -17,18 +18,21 @@ _ROTATED = re.compile(r"[._~-]?\d[\dT:._-]*(\.gz|\.zst)?")
 _COMPRESSED = {".gz", ".zst"}
 
 
-def locate(path: Path, cursor: Cursor) -> Path | None:
-    """The file that a cursor belongs to: the one under the path, a rotated one, or None.
+def locate(
+    path: Path, cursor: Cursor, open_file: Callable[[Path], FileStream | None]
+) -> tuple[Path, FileStream] | None:
+    """The file that a cursor belongs to, opened: the one under the path, a rotated one, or None.
 
     A file with the cursor's inode goes first. Behind that the content decides, rotated files before the
     one under the path: a copy that was truncated in place lives on under a new inode.
     """
     rotated = sorted(_siblings(path), key=last_write, reverse=True)
-    candidates = [path, *rotated]
-    by_inode = [file for file in candidates if _identity(file) == (cursor.get("inode"), cursor.get("device"))]
-    for file in [*by_inode, *rotated, path]:
-        if holds(file, cursor):
-            return file
+    inode = (cursor.get("inode"), cursor.get("device"))
+    by_inode = [file for file in (path, *rotated) if _identity(file) == inode]
+    for file in (*by_inode, *rotated, path):
+        stream = _open_matching(file, cursor, open_file)
+        if stream is not None:
+            return file, stream
     return None
 
 
@@ -45,21 +49,30 @@ def successors(path: Path, age: int, read: Sequence[Cursor]) -> list[Path]:
         for file in rotated
         if last_write(file) > age
         and not (file.suffix in _COMPRESSED and file.stem in names)
-        and not any(holds(file, cursor) for cursor in read)
+        and not any(_holds(file, cursor) for cursor in read)
     ]
     return sorted(fresh, key=last_write)
 
 
-def holds(path: Path, cursor: Cursor) -> bool:
-    """Whether a file's content up to a cursor is what was read."""
-    try:
-        stream = open_text(path)
-    except InputError:
-        return False
-    try:
-        return look_behind(stream, cursor) is not None
-    finally:
+def _holds(path: Path, cursor: Cursor) -> bool:
+    stream = _open_matching(path, cursor, open_text)
+    if stream is not None:
         stream.close()
+    return stream is not None
+
+
+def _open_matching(
+    path: Path, cursor: Cursor, open_file: Callable[[Path], FileStream | None]
+) -> FileStream | None:
+    """The file, opened, if its content up to the cursor is what was read."""
+    try:
+        stream = open_file(path)
+    except InputError:
+        return None
+    if stream is not None and look_behind(stream, cursor) is None:
+        stream.close()
+        return None
+    return stream
 
 
 def _siblings(path: Path) -> list[Path]:
