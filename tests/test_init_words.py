@@ -129,6 +129,12 @@ def test_the_steadier_clock_is_the_event_time_and_the_other_is_ignored():
     assert found.schema.fields == {"filler": "numeric", "birth_date": "ignore", "seen_time": "time"}
 
 
+def test_the_finer_of_two_clocks_is_the_event_time():
+    days = [f"2026-01-0{k // 100 + 1}" for k in range(N)]
+    found = read(date=days, time=[f"{day}T00:0{k // 60}:{k % 60:02}Z" for k, day in enumerate(days)])
+    assert found.schema.fields == {"filler": "numeric", "date": "ignore", "time": "time"}
+
+
 def test_a_clock_from_a_zero_of_its_own_is_a_time_when_it_is_named_so():
     found = read(Time=[f"{k // 3}" for k in range(N)], x=[f"{k // 3}" for k in range(N)])
     assert found.schema.fields == {"filler": "numeric", "Time": "time", "x": "numeric"}

@@ -80,7 +80,7 @@ def test_attacks_come_in_bursts():
 def test_drift_moves_the_mix_of_services_and_its_absence_leaves_only_the_hour_of_the_day():
     def moved(*, drift):
         early, late = (
-            frame(4, start, 100_000, drift=drift, anomaly_share=0)["service"] for start in (0, 200_000)
+            frame(4, start, 50_000, drift=drift, anomaly_share=0)["service"] for start in (0, 200_000)
         )
         shares = [part.value_counts(normalize=True) for part in (early, late)]
         both = shares[0].join(shares[1], on="service", how="full", coalesce=True).fill_null(0)

@@ -113,7 +113,8 @@ def _clock(name: str, values: Sequence[str], form: str, *, hinted: bool) -> Cloc
         return None
     exact = TimeSpec(field=name, format=form)
     zoned = len(_read(exact, values)) == len(times)
-    return Clock(exact if zoned else assumed, steady + 0.5 * hinted, zoned)
+    rank = steady + 0.5 * hinted + 0.1 * zoned + 0.1 * len(set(times)) / len(times)
+    return Clock(exact if zoned else assumed, rank, zoned)
 
 
 def _relative_clock(name: str, values: Sequence[str]) -> Clock | None:
