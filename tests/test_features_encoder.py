@@ -35,7 +35,11 @@ def test_numbers_are_standardised_and_categories_get_one_slot_each_and_one_for_u
 def test_reasons_are_grouped_by_the_schemas_features_numbers_first():
     schema = Schema(fields={"kind": "categorical", "b": "boolean", "a": "numeric", "city": "categorical"})
     encoder = fit(
-        [[1, 0], [np.nan, 1]], [[1, -1], [1, 1]], (("", "x"), ("", "here")), FeatureOptions(min_count=1), schema
+        [[1, 0], [np.nan, 1]],
+        [[1, -1], [1, 1]],
+        (("", "x"), ("", "here")),
+        FeatureOptions(min_count=1),
+        schema,
     )
     assert schema.features == ("a", "b", "kind", "city")
     # two numbers, the indicator of a, "x" and unseen, "here", unseen and missing
@@ -84,7 +88,9 @@ def test_a_constant_column_passes_differences_on_as_they_are():
 
 def test_a_column_missing_everywhere_is_encoded_as_nothing():
     encoder = fit([[np.nan, 1], [np.nan, 0]], [1, 1])
-    encoded = encoder.bind(VALUES).encode(np.array([[np.nan, 1.0], [3.0, 1.0]]), np.array([[1], [1]], np.int32))
+    encoded = encoder.bind(VALUES).encode(
+        np.array([[np.nan, 1.0], [3.0, 1.0]]), np.array([[1], [1]], np.int32)
+    )
     assert encoded[:, [0, 2]].tolist() == [[0, 1], [3, 0]]
 
 

@@ -30,6 +30,11 @@ def test_the_smallest_windows_have_rows_on_either_side(rows):
         assert 0 < held.sum() < rows
 
 
+def test_a_single_row_is_held_out_and_no_rows_are_no_trouble():
+    assert split(np.array([0]), 1).tolist() == [True]
+    assert split(np.arange(0), 1).tolist() == []
+
+
 def test_a_sample_has_its_share_and_is_apart_from_the_hold_out():
     records = np.arange(100_000)
     sample = chosen(records, 1, 0.1)

@@ -17,6 +17,7 @@ OPTIONS = DetectorOptions(members=3, hidden=(6,), latent=2, epochs=2, batch=16)
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
+    torch.set_num_threads(1)
     monkeypatch.setattr(loop, "MIN_STEPS", 10)
 
 

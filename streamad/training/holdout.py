@@ -28,10 +28,11 @@ def chosen(records: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bo
 def split(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Like `held_out`, with at least one row on either side of two or more rows.
 
-    A window too small for chance to have held any out gives up those that the hash ranks first.
+    A window too small for chance to have divided it gives up those that the hash ranks first; a single
+    row is held out.
     """
     held = held_out(records, seed)
-    if len(held) > 1 and (held.all() or not held.any()):
+    if len(held) and (held.all() or not held.any()):
         order = np.argsort(_mixed(records, seed), kind="stable")
         held = np.zeros(len(records), dtype=np.bool_)
         held[order[: max(1, len(records) // SHARE)]] = True

@@ -30,7 +30,7 @@ def main(job: Path) -> int:
     try:
         imported = _work(job, started)
     except Exception as error:  # noqa: BLE001  # the parent counts every failure alike, by its sentence
-        _say({"error": f"{type(error).__name__}: {error}"})
+        _say({"error": _sentence(error)})
         return 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     _say({"done": 1, "import_seconds": imported, "seconds": time.monotonic() - started, "peak_rss_mb": peak})
@@ -51,6 +51,13 @@ def _work(job: Path, started: float) -> float:
     manifest, tensors = fit(Snapshot.load(job), _say)
     write_artifact(job / ARTIFACT, manifest, tensors)
     return imported
+
+
+def _sentence(error: Exception) -> str:
+    """Our own errors speak for themselves; others need their name."""
+    from streamad.errors import StreamadError  # noqa: PLC0415  # not before the parent is watched
+
+    return str(error) if isinstance(error, StreamadError) else f"{type(error).__name__}: {error}"
 
 
 def _say(line: Mapping[str, float | str]) -> None:
