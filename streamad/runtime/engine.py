@@ -54,6 +54,8 @@ class Engine:
         """
         self._began = self._mark = self._feed.clock.seconds()
         self._restore()
+        if self._feed.scores_file is not None:
+            self._feed.scores_file.resume(self._committer.records)
         self._read_on()
         self._learner.begin_training_if_due(self._committer.records)
         try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from streamad.errors import StateError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -39,11 +41,16 @@ class ScoresFile:
         self._parts: dict[str, int] = {}
 
     def resume(self, records: int) -> None:
-        """Go on after this many committed records; what lies behind them was never committed."""
+        """Go on after this many committed records; what lies behind them was never committed.
+
+        Raises `StateError` where earlier records were replayed without scores.
+        """
         if records and self._parts_path.exists():
             names = json.loads(self._parts_path.read_text(encoding="utf-8"))
             self._parts = {name: i for i, name in enumerate(names)}
         with self._path.open("ab") as file:
+            if file.tell() < records * _ROW.itemsize:
+                raise StateError("the replay was begun without --scores; --fresh --scores FILE starts anew")
             file.truncate(records * _ROW.itemsize)
 
     def append(self, batches: Sequence[Scored]) -> None:
