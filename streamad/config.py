@@ -55,6 +55,13 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         raise config_error(path, error, tree) from None
 
 
+def state_path(config: Config, path: Path, given: Path | None) -> Path:
+    """Where a feed's state lies: ``--state``, else ``state:``, else ``FEED.state`` beside the config."""
+    if given is not None:
+        return given
+    return path.parent / (config.state or f"{config.feed}.state")
+
+
 def config_error(path: Path, error: ValidationError, tree: object, prefix: str = "") -> ConfigError:
     """The first of pydantic's complaints as one sentence."""
     first = error.errors(include_url=False)[0]

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import structlog
 from pydantic import ValidationError
 
-from streamad.config import Config, config_error, load_config
+from streamad.config import Config, config_error, load_config, state_path
 from streamad.errors import ConfigError, InputError, StateError, UserError
-from streamad.learning.label_file import read_labels
+from streamad.learning.label_file import give_labels
 from streamad.learning.labels import LabelBook
 from streamad.ports import SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.decoder import Decoder
@@ -79,13 +79,6 @@ class Live:
     scores: ScoresFile | None
     finished: bool
     """A replay that an earlier call of the same command brought to its end."""
-
-
-def state_path(config: Config, path: Path, given: Path | None) -> Path:
-    """Where a feed's state lies: ``--state``, else ``state:``, else ``FEED.state`` beside the config."""
-    if given is not None:
-        return given
-    return path.parent / (config.state or f"{config.feed}.state")
 
 
 @contextmanager
@@ -345,19 +338,6 @@ def _check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[st
 def _import_labels(job: Job, store: Store) -> None:
     if job.labels is None:
         return
-    problems = give_labels(store, job.labels)
+    problems = give_labels(store, job.labels).problems
     if problems:
         raise InputError(f"{job.labels}: {len(problems)} bad lines, the first is {problems[0]}")
-
-
-def give_labels(store: Store, path: Path) -> list[str]:
-    """Give the good lines of a label file to the store; returns what is wrong with the others."""
-    problems = []
-    lines = list(read_labels(path))
-    good = [line for line in lines if line.label is not None]
-    outcomes = store.add_labels([line.label for line in good if line.label is not None])
-    problems = [f"line {line.number}: {line.problem}" for line in lines if line.label is None]
-    for line, outcome in zip(good, outcomes, strict=True):
-        if outcome.outcome in ("invalid", "unknown", "ambiguous"):
-            problems.append(f"line {line.number}: {outcome.detail}")
-    return problems
