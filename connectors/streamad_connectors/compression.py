@@ -56,7 +56,8 @@ class _Frame:
 
     def __init__(self) -> None:
         self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._input = self._output = b""
+        self._input = b""
+        self._output = memoryview(b"")
 
     @property
     def eof(self) -> bool:
@@ -71,16 +72,20 @@ class _Frame:
         return self._frame.unused_data + self._input
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        source = memoryview(self._input + data)
-        pieces, size, at = [self._output], len(self._output), 0
-        while size < max_length and at < len(source) and not self._frame.eof:
+        if not self._output:
+            self._output = memoryview(self._step(self._input + data, max_length))
+        piece, self._output = self._output[:max_length], self._output[max_length:]
+        return bytes(piece)
+
+    def _step(self, source: bytes, enough: int) -> bytes:
+        """Decompress until there is enough; the rest of the input is kept."""
+        pieces, size, at = [], 0, 0
+        while size < enough and at < len(source) and not self._frame.eof:
             pieces.append(self._frame.decompress(source[at : at + _ZST_STEP]))
             at += _ZST_STEP
             size += len(pieces[-1])
-        self._input = bytes(source[at:])
-        joined = b"".join(pieces)
-        self._output = joined[max_length:]
-        return joined[:max_length]
+        self._input = source[at:]
+        return b"".join(pieces)
 
 
 def _gzip_member() -> _Member:
