@@ -128,7 +128,7 @@ class Decoder:
             for field, value in enumerate(read.categories)
         ]
         batch.times[row], batch.truth[row] = read.time, read.truth
-        return tuple(self._told_apart(name) for name in read.unknown)
+        return tuple(dict.fromkeys(self._told_apart(name) for name in read.unknown))
 
     def _reject(self, batch: Batch, row: int, rejection: Rejection) -> tuple[str, ...]:
         batch.numbers[row], batch.codes[row] = np.nan, MISSING_CODE

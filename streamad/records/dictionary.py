@@ -122,7 +122,7 @@ class Dictionary:
                 for value, first_seen in values.items():
                     self._admit(field, value, first_seen)
             self.generation += 1
-            self._changes = changes + 1
+            self._changes = changes + 1 - int(self.tables.counts.sum())
             return [self._remap_table(field, values) for field, values in enumerate(old)]
 
     def state(self, before: int) -> dict[str, Any]:

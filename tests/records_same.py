@@ -1,0 +1,229 @@
+"""The property that both decoders read the same, also run as a program: ``records_same.py EXAMPLES``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from records_help import CSV, JSON, SCHEMA, block, both
+
+from streamad.records.batch import Batch
+from streamad.records.decoder import Decoder
+from streamad.records.schema import PayloadFormat, Schema, TimeSpec
+
+EPOCH_SCHEMA = Schema(
+    fields={**dict.fromkeys(SCHEMA.fields, "numeric"), "c": "categorical", "t": "time", "l": "label"},
+    time=TimeSpec(field="t", format="epoch_s"),
+)
+TEXTS = st.sampled_from(
+    [
+        "",
+        " ",
+        "tcp",
+        " udp ",
+        "a.b",
+        "normal.",
+        "Normal",
+        "smurf.",
+        ".",
+        "-",
+        "true",
+        "F",
+        "yes",
+        "NO",
+        "2",
+        "x" * 257,
+        "0",
+        "1",
+        "-0",
+        "+1.50",
+        ".5",
+        "5.",
+        "007",
+        "9007199254740993",
+        "0.1234567890123456",
+        "1e5",
+        "1E400",
+        "nan",
+        "-Infinity",
+        "1_0",
+        "0x1f",
+        "123456789012345678901234567890",
+        "00000000000000000000001.5",
+        "1-2",
+        "1 2",
+        "2024-02-29T12:34:56Z",
+        "2023-02-29T00:00:00Z",
+        "2024-01-01 00:00:00.1234567+05:30",
+        "2024-01-01",
+        "2024-01-01t23:59:60z",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59.999999-00:01",
+        "1700000000.25",
+        "-62135596800",
+        "253402300800",
+        "1e9",
+        "1700000000.1234567",
+        '"',
+        '""',
+        "é",
+        "\u2003",
+        "\x00",
+        "\ud7ff",
+        "a,b",
+    ]
+)
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(10**19), 10**19).map(str),
+    st.decimals(-1000, 1000, places=2, allow_nan=False).map(str),
+)
+SNIPPETS = st.sampled_from(
+    [
+        b'"',
+        b'""',
+        b",",
+        b"\\",
+        b"\\u0041",
+        b"\\ud800",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b":",
+        b" ",
+        b"\t",
+        b"\r",
+        b"\x00",
+        b"\xff",
+        b"\xc3\xa9",
+        b"\xe2\x80\x83",
+        b"e5",
+        b"E",
+        b"-",
+        b"+",
+        b".",
+        b"null",
+        b"NaN",
+        b"0",
+        b"9" * 400,
+        b'"n":1,',
+        b'"a":{},',
+        b'"a":{"d":1},',
+        b'"a.d":2,',
+        b'"u":1,',
+        b'"":0,',
+        b"[" * 40,
+    ]
+)
+
+
+@st.composite
+def csv_row(draw: st.DrawFn) -> bytes:
+    values = draw(st.lists(st.one_of(TEXTS, NUMBERS), min_size=9, max_size=9))
+    return ",".join(values).encode()
+
+
+@st.composite
+def plain_csv_row(draw: st.DrawFn) -> bytes:
+    number, part = draw(NUMBERS), draw(NUMBERS)
+    word = draw(st.sampled_from(["tcp", "udp", ""]))
+    return f"{number},{word},1,2024-01-01T00:00:00Z,x,{part},{word},k,normal.".encode()
+
+
+@st.composite
+def json_row(draw: st.DrawFn) -> bytes:
+    leaf = st.one_of(
+        TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False)),
+        NUMBERS,
+        st.sampled_from(["null", "true", "false", "[1, 2.50]", "{}", "01", "1.", "-", "Infinity", "tru"]),
+    )
+    keys = draw(
+        st.lists(st.sampled_from(["n", "c", "b", "t", "x", "a.d", "a.e", "k", "l", "u", "v.w"]), unique=True)
+    )
+    parts = [f'"{key}": {draw(leaf)}' for key in keys]
+    if draw(st.booleans()) and not {"a.d", "a.e"} & set(keys):
+        parts.append(f'"a":{{"e":{draw(leaf)},"d" : {draw(NUMBERS)}}}')
+    return ("{" + draw(st.sampled_from([",", ", ", " ,\t"])).join(parts) + "}").encode()
+
+
+@st.composite
+def mutated(draw: st.DrawFn, rows: st.SearchStrategy[bytes]) -> bytes:
+    row = bytearray(draw(rows))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(row)))
+        action = draw(st.sampled_from(["insert", "insert", "flip", "cut", "drop"]))
+        if action == "insert":
+            row[place:place] = draw(SNIPPETS)
+        elif action == "cut":
+            del row[place:]
+        elif action == "drop":
+            del row[place : place + draw(st.integers(1, 4))]
+        elif place < len(row):
+            row[place] = draw(st.integers(0, 255))
+    return bytes(row)
+
+
+def meaning(decoder: Decoder, batch: Batch) -> list[object]:
+    """Everything that a batch says, codes as their values."""
+    held = [decoder.dictionary.values(field) for field in range(batch.codes.shape[1])]
+    words = [
+        [None if code < 0 else held[field][code] for field, code in enumerate(row)]
+        for row in batch.codes.tolist()
+    ]
+    arrays = (batch.numbers, batch.times, batch.truth, batch.status)
+    return [*(a.tobytes() for a in arrays), words, batch.rejections, batch.unknown_fields]
+
+
+def check(
+    payload: PayloadFormat, schema: Schema, rows: list[bytes], columns: tuple[str, ...] | None = None
+) -> None:
+    fast, slow = both(payload, schema)
+    for first in (0, len(rows)):  # the second time, values and unknown fields are known
+        read = fast.decode(block(rows, columns), first), slow.decode(block(rows, columns), first)
+        assert meaning(fast, read[0]) == meaning(slow, read[1])
+        assert set(read[0].rejections) == {row for row, bad in enumerate(read[0].status.tolist()) if bad}
+        assert read[1].fast_rows == 0
+    assert fast.dictionary.state(2 * len(rows)) == slow.dictionary.state(2 * len(rows))
+    for row, bad in enumerate(read[0].status.tolist()):
+        if not bad:
+            back = slow.decode_records([slow.record(rows[row], columns)])
+            assert back[0].tobytes() == read[1].numbers[row].tobytes()
+            assert back[1].tobytes() == read[1].codes[row].tobytes()
+
+
+def properties(examples: int) -> list[object]:
+    """The property for each format, as functions to call."""
+    stable = settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+    @stable
+    @given(st.lists(mutated(st.one_of(plain_csv_row(), csv_row())), min_size=1, max_size=8), st.booleans())
+    def csv_rows_read_the_same(rows: list[bytes], epoch: bool) -> None:
+        check(CSV, EPOCH_SCHEMA if epoch else SCHEMA, rows)
+
+    @stable
+    @given(st.lists(mutated(csv_row()), min_size=1, max_size=4), st.sampled_from(",;\t |:"))
+    def csv_rows_with_a_header_read_the_same(rows: list[bytes], delimiter: str) -> None:
+        columns = ("l", "new", "c", "n", "n", "t", "b", "x", "a.d")
+        changed = [row.replace(b",", delimiter.encode()) for row in rows]
+        check(PayloadFormat(delimiter=delimiter), SCHEMA, changed, columns)
+
+    @stable
+    @given(st.lists(mutated(json_row()), min_size=1, max_size=8), st.booleans())
+    def json_rows_read_the_same(rows: list[bytes], epoch: bool) -> None:
+        check(JSON, EPOCH_SCHEMA if epoch else SCHEMA, rows)
+
+    return [csv_rows_read_the_same, csv_rows_with_a_header_read_the_same, json_rows_read_the_same]
+
+
+if __name__ == "__main__":
+    for prop in properties(int(sys.argv[1])):
+        prop()
