@@ -113,13 +113,19 @@ def _batches(
     extra = max(1, size // LABELED_SHARE) if len(data.labeled) else 0
     drawn = _draw(data.verdicts, members, steps * extra, generator)  # [K, steps * extra]
     for step in range(steps):
-        rows = data.rows[order[:, step * size : (step + 1) * size]]  # [K, B, D]
+        rows = _pick(data.rows, order[:, step * size : (step + 1) * size])
         y = torch.full(rows.shape[:2], -1, dtype=torch.int8, device=device)
         if extra:
             chosen = drawn[:, step * extra : (step + 1) * extra]
-            rows = torch.cat((rows, data.labeled[chosen]), dim=1)
+            rows = torch.cat((rows, _pick(data.labeled, chosen)), dim=1)
             y = torch.cat((y, data.verdicts[chosen]), dim=1)
         yield rows, y
+
+
+def _pick(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows [n, D] by their numbers [K, B]: [K, B, D]."""
+    # whole rows are copied at once; indexing with a matrix would copy value by value
+    return rows.index_select(0, index.flatten()).view(*index.shape, -1)
 
 
 def _draw(verdicts: Tensor, members: int, count: int, generator: torch.Generator) -> Tensor:
