@@ -110,6 +110,5 @@ def test_unlabeled_models_rank_attacks_far_above_chance_and_fifty_labels_do_bett
     )
     after, head = scored(labeled, mixture)
     with_labels = average_precision_score(truth[6000:], head.log_odds(after.features[6000:]))
-    print(f"{name}: average precision {unlabeled:.3f} without labels, {with_labels:.3f} with 50")
     assert unlabeled > 8 * truth[6000:].mean()
     assert with_labels > unlabeled + 0.03

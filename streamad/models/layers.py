@@ -93,7 +93,8 @@ def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -
 def mean_square(error: Tensor) -> Tensor:
     """The square averaged over the last dimension."""
     # the norm reads the error once and keeps no copy of it for the gradient
-    return torch.linalg.vector_norm(error, dim=-1).square() / error.shape[-1]
+    norm: Tensor = torch.linalg.vector_norm(error, dim=-1)
+    return norm.square() / error.shape[-1]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def _batches(
 def _pick(rows: Tensor, index: Tensor) -> Tensor:
     """Rows [n, D] by their numbers [K, B]: [K, B, D]."""
     # whole rows are copied at once; indexing with a matrix would copy value by value
-    return rows.index_select(0, index.flatten()).view(*index.shape, -1)
+    return rows.index_select(0, index.flatten()).view(*index.shape, rows.shape[1])
 
 
 def _draw(verdicts: Tensor, members: int, count: int, generator: torch.Generator) -> Tensor:
