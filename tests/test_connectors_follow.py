@@ -287,6 +287,25 @@ def test_several_files_are_followed_in_turns(log, follow, tmp_path):
     assert follower.read() == [("dns.log:3", "z")]
 
 
+def test_a_glob_that_matches_rotated_files_too_follows_each_line_once(log, follow):
+    log.write(b"old\n")
+    log.rotate(compress=True)
+    log.write(b"a\n")
+    assert follow(paths=("conn.log*",)).read() == [("conn.log:1", "a")]
+
+
+def test_a_bounded_feed_can_be_followed_later(log, follow):
+    log.write(b"a\nb\n")
+    options = plugin.options(type="files", paths=("conn.log",), header=False)
+    bounded = plugin.open(options, SourceContext(log.path.parent, 1 << 16, 0, bounded=True))
+    cursor = bounded.poll(10, 0.0).cursor
+    bounded.close()
+    log.write(b"c\n")
+    follower = follow()
+    follower.source.seek({"conn.log": cursor})
+    assert follower.read() == [("conn.log:3", "c")]
+
+
 def test_a_replay_of_a_followed_file_ends(log, tmp_path):
     log.write(b"a\ntorn")
     options = plugin.options(type="files", paths=("conn.log",), follow=True, header=False)

@@ -12,6 +12,7 @@ from streamad.records.batch import Block, Cursor
 from streamad_connectors.follow import FollowSource
 from streamad_connectors.parquet import ParquetReader
 from streamad_connectors.paths import FeedFile, check_parquet, check_plain, check_text, find_files, open_text
+from streamad_connectors.rotation import without_rotated
 from streamad_connectors.text import TextReader
 
 
@@ -22,7 +23,10 @@ class FilesOptions(SourceOptions):
     paths: tuple[str, ...] = Field(min_length=1)
     """Files or globs, relative to the config's folder; read in this order, the matches of a glob sorted."""
     follow: bool = False
-    """Go on reading as the files grow and are rotated; a replay reads only what is there."""
+    """Go on reading as the files grow and are rotated; a replay reads only what is there.
+
+    A glob is looked up once, at the start.
+    """
 
 
 class _Reader(Protocol):
@@ -120,11 +124,12 @@ def _open(options: FilesOptions, context: SourceContext) -> Source:
 def _follow(files: list[FeedFile], options: FilesOptions, context: SourceContext) -> Source:
     if options.format == "parquet":
         raise InputError("a Parquet file cannot be followed: it is complete or no Parquet file")
-    for file in files:
+    followed = without_rotated(files)
+    for file in followed:
         if file.path.exists():
             check_text(file.path)
             check_plain(file.path)
-    return FollowSource(files, options, context.record_bytes)
+    return FollowSource(followed, options, context.record_bytes)
 
 
 def _check(files: list[FeedFile], *, parquet: bool) -> None:

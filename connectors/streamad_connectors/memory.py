@@ -178,7 +178,7 @@ def memory_block(
     ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
     return Block(
         partition=partition,
-        data=np.frombuffer(b"".join(payloads), np.uint8),
+        data=np.frombuffer(bytearray().join(payloads), np.uint8),
         starts=np.concatenate((np.zeros(1, np.int64), ends))[: len(payloads)],
         ends=ends,
         offsets=np.array(offsets, np.int64),

@@ -67,6 +67,7 @@ class NdjsonOutlet:
             self._ahead = b""
         if self._descriptor is None:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
+            _sync_folder(self._path.parent)
         return self._descriptor
 
     def _is_current(self, descriptor: int) -> bool:
@@ -118,6 +119,15 @@ class NdjsonOutlet:
     def _new_mark(self, descriptor: int) -> Mapping[str, Any]:
         status = os.fstat(descriptor)
         return {"inode": status.st_ino, "size": status.st_size - len(self._ahead)}
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name as durable as its content will be."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(options: NdjsonOptions, folder: Path) -> Outlet:

@@ -14,6 +14,7 @@ from streamad.records.batch import Block, Cursor, Rejection
 from streamad_connectors.lines import MARK_BYTES, fingerprint
 
 _SLICE_ROWS = 1 << 16
+_SLICE_BYTES = 64 << 20
 
 
 class ParquetReader:
@@ -30,6 +31,7 @@ class ParquetReader:
         self._frame, self._total = self._scan()
         self._slice = pl.DataFrame()
         self._slice_from = 0
+        self._slice_rows = 1  # as many as fit the bytes, once the size of a row is known
 
     def read(self, max_rows: int) -> Block | None:
         """The next block, full unless the file ends; None at its end."""
@@ -37,7 +39,9 @@ class ParquetReader:
             return None
         rows = self._rows(max_rows)
         first, self._row = self._row, self._row + rows.height
-        data = np.frombuffer(_to_ndjson(rows), np.uint8)
+        out = BytesIO()
+        rows.write_ndjson(out)
+        data = np.frombuffer(out.getbuffer(), np.uint8)
         ends = np.flatnonzero(data == ord("\n"))
         return Block(
             partition=self._partition,
@@ -70,10 +74,12 @@ class ParquetReader:
         at = self._row - self._slice_from
         if at < 0 or at + max_rows > self._slice.height:
             try:
-                self._slice = self._frame.slice(self._row, max(max_rows, _SLICE_ROWS)).collect()
+                self._slice = self._frame.slice(self._row, max(max_rows, self._slice_rows)).collect()
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise self._unreadable(error) from None
             self._slice_from, at = self._row, 0
+            row_bytes = self._slice.estimated_size() / max(1, self._slice.height) + 1
+            self._slice_rows = min(_SLICE_ROWS, int(_SLICE_BYTES / row_bytes))
         return self._slice.slice(at, max_rows)
 
     def _cursor(self) -> Cursor:
@@ -95,12 +101,6 @@ def _as_json(schema: pl.Schema) -> list[pl.Expr]:
             column = column.fill_nan(None)
         exprs.append(column)
     return exprs
-
-
-def _to_ndjson(rows: pl.DataFrame) -> bytes:
-    out = BytesIO()
-    rows.write_ndjson(out)
-    return out.getvalue()
 
 
 def _infinities(rows: pl.DataFrame) -> dict[int, Rejection]:

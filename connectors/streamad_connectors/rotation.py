@@ -9,13 +9,23 @@ from pathlib import Path
 from streamad.errors import InputError
 from streamad.records.batch import Cursor
 from streamad_connectors.compression import FileStream
-from streamad_connectors.paths import open_text
+from streamad_connectors.paths import FeedFile, open_text
 from streamad_connectors.text import look_behind
 
 _ROTATED = re.compile(r"[._~-]?\d[\dT:._-]*(\.gz|\.zst)?")
 """How the names that rotation gives go on behind the file's own: ``.1``, ``-20260101.gz``."""
 
 _COMPRESSED = {".gz", ".zst"}
+
+
+def without_rotated(files: Sequence[FeedFile]) -> list[FeedFile]:
+    """Leave out files that are rotations of another one: ``conn.log.1`` where ``conn.log`` is there too."""
+    paths = {file.path for file in files}
+    return [
+        file
+        for file in files
+        if not any(_is_rotation(file.path, path) for path in paths if path.parent == file.path.parent)
+    ]
 
 
 def locate(
@@ -42,7 +52,7 @@ def successors(path: Path, age: int, read: Sequence[Cursor]) -> list[Path]:
     Files that hold what was read before one of the cursors are not among them: they were compressed or
     touched later.
     """
-    rotated = [file for file in _siblings(path) if _ROTATED.fullmatch(file.name[len(path.name) :])]
+    rotated = [file for file in _siblings(path) if _is_rotation(file, path)]
     names = {file.name for file in rotated}
     fresh = [
         file
@@ -52,6 +62,11 @@ def successors(path: Path, age: int, read: Sequence[Cursor]) -> list[Path]:
         and not any(_holds(file, cursor) for cursor in read)
     ]
     return sorted(fresh, key=last_write)
+
+
+def _is_rotation(file: Path, path: Path) -> bool:
+    """Whether a file of the same folder is named as a rotation names it."""
+    return file.name.startswith(path.name) and bool(_ROTATED.fullmatch(file.name[len(path.name) :]))
 
 
 def _holds(path: Path, cursor: Cursor) -> bool:
