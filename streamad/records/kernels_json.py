@@ -17,9 +17,11 @@ from streamad.records.kernels import (
     Out,
     Place,
     code_of,
-    decimal,
+    figures,
     index_new,
     plain_value,
+    power_at,
+    scaled,
     trimmed,
 )
 
@@ -222,16 +224,21 @@ def number_at(data: NDArray[np.uint8], p: Place, end: Place, row: int, target: i
     if data[p] == 110:
         out.numbers[row, target] = NAN
         return literal_end(data, p, end)
-    digit = p + ONE if data[p] == 45 else p
-    if digit == end or not 48 <= data[digit] <= 57:
+    negative = data[p] == 45
+    begin = p + ONE if negative else p
+    if begin == end or not 48 <= data[begin] <= 57:
         return NOWHERE
-    if data[digit] == 48 and digit + ONE < end and 48 <= data[digit + ONE] <= 57:
+    if data[begin] == 48 and begin + ONE < end and 48 <= data[begin + ONE] <= 57:
         return NOWHERE
-    value, after, good = decimal(data, p, end)
-    out.numbers[row, target] = value
-    if not good or data[after - ONE] == 46 or (after < end and data[after] | 32 == 101):
+    mantissa, exponent, p, good = figures(data, begin, end)
+    if not good or data[p - ONE] == 46:
         return NOWHERE
-    return after
+    if p < end and data[p] | 32 == 101:
+        power, p, good = power_at(data, p + ONE, end)
+        exponent += power
+    value, sure = scaled(mantissa, exponent)
+    out.numbers[row, target] = -value if negative else value
+    return p if good and sure else NOWHERE
 
 
 @njit
@@ -257,7 +264,12 @@ def literal_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
         return word_end(data, p, end, b"false")
     if byte == 110:
         return word_end(data, p, end, b"null")
-    p = p + ONE if byte == 45 else p
+    return number_end(data, p + ONE if byte == 45 else p, end)
+
+
+@njit
+def number_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
+    """The first byte behind a JSON number without its sign, or `NOWHERE`."""
     begin = p
     p = digits_end(data, p, end)
     if p == begin or (data[begin] == 48 and p > begin + ONE):
@@ -267,7 +279,10 @@ def literal_end(data: NDArray[np.uint8], p: Place, end: Place) -> Place:
         p = digits_end(data, begin, end)
         if p == begin:
             return NOWHERE
-    return NOWHERE if p < end and data[p] | 32 == 101 else p
+    if p < end and data[p] | 32 == 101:
+        power = power_at(data, p + ONE, end)
+        return power[1] if power[2] else NOWHERE
+    return p
 
 
 @njit
