@@ -6,8 +6,12 @@ import gzip
 import json
 import os
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from streamad_connectors.files import plugin
 
 from streamad.errors import InputError
@@ -326,3 +330,32 @@ def test_a_file_that_cannot_be_followed_is_refused(log, follow, content, options
     log.write(content)
     with pytest.raises(InputError, match=sentence):
         follow(**options)
+
+
+@given(
+    st.lists(st.sampled_from(["write", "write", "torn", "poll", "poll", "restart", "rotate"]), max_size=40)
+)
+@pytest.mark.parametrize("how", ROTATIONS)
+@settings(deadline=None, max_examples=60)
+def test_whatever_happens_in_whatever_order_each_line_is_read_once_and_in_order(how, steps):
+    with TemporaryDirectory() as folder:
+        log, written = Log(Path(folder)), 0
+        follower, found = Follower(Path(folder)), []
+        for step in ["write", "poll", *steps, "write", "poll"]:
+            if step == "write":
+                log.write(b"".join(b"%d\n" % (written + i) for i in range(3)))
+                written += 3
+            elif step == "torn":
+                log.write(b"%d" % written)
+                found += follower.read(2)
+                log.write(b"\n")
+                written += 1
+            elif step == "poll":
+                found += follower.read(2)
+            elif step == "restart":
+                follower.restart()
+            elif log.path.exists() and log.path.stat().st_size:
+                log.rotate(**how)
+        follower.source.close()
+    assert [text for _, text in found] == [str(i) for i in range(written)]
+    assert len({position for position, _ in found}) == written

@@ -57,6 +57,11 @@ class GrowingStream(FileStream):
         super().seek(offset)
         self._position, self._witness = offset, b""
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was read from it."""
+        return self._position == 0
+
     def _lost_ground(self) -> bool:
         """Whether the bytes read last have changed: cut off, or cut off and written anew."""
         behind = self._position - len(self._witness)
@@ -172,14 +177,17 @@ class Tail:
         if stream.truncated:
             self._restart()
             return True
+        if stream.untouched:
+            self.close()  # so that a rotation is noticed although no content has shown it yet
+            return False
         stream.rotated = _is_replaced(self._path, stream)
         return stream.rotated
 
     def _restart(self) -> None:
         """The open file was truncated: a copy of what it held may lie beside it."""
         self.close()
-        self._age = None
         if self._generation in self._cursors:
+            self._age = None
             self._find(self._cursors[self._generation])
 
 
