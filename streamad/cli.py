@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamad.errors import StreamadError
 
@@ -39,6 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Takes options anywhere, also between positional arguments of which some may be left out.
+
+    Before Python 3.12.7, argparse alone refuses ``label CONFIG --state DIR ID normal``: having met CONFIG, it takes
+    ID and verdict for left out.
+    """
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401  # as argparse has them
+        if self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(
@@ -47,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
     _making(commands)
     _running(commands)
     _labeling(commands)
@@ -56,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # argparse has no public name for it
+    Commands = argparse._SubParsersAction[_CommandParser]  # noqa: SLF001  # argparse has no public name for it
 
 
 def _command(
@@ -77,7 +96,7 @@ def _making(commands: Commands) -> None:
     init = _command(commands, "init", "making:init", "infer a config from a file", config=False)
     init.add_argument("file", metavar="FILE|-", help="a log (plain, .gz, .zst or Parquet), or - for stdin")
     init.add_argument("--out", type=Path, metavar="CONFIG", help="write the config here (default: stdout)")
-    fit = _command(commands, "fit", "making:fit", "train a model offline, on the source's records")
+    fit = _command(commands, "fit", "fitting:fit", "train a model offline, on the source's records")
     fit.add_argument("--seed", type=int, default=0, metavar="N")
     fit.add_argument(
         "--new-schema", action="store_true", help="take over a changed schema, keeping the labels"
@@ -125,7 +144,7 @@ def _reading(commands: Commands) -> None:
     alerts = _command(commands, "alerts", "reading:alerts", "what was found")
     alerts.add_argument("--follow", action="store_true", help="go on with new ones as they come")
     alerts.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
-    show = _command(commands, "show", "reading:show", "why this event, alert or not")
+    show = _command(commands, "show", "showing:show", "why this event, alert or not")
     show.add_argument("event", metavar="ID")
     rejected = _command(commands, "rejected", "reading:rejected", "what could not be read, and why")
     rejected.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
@@ -134,7 +153,7 @@ def _reading(commands: Commands) -> None:
     models.add_argument("version", nargs="?", type=int, metavar="VERSION")
     models.add_argument("--json", action="store_true")
     status = _command(
-        commands, "status", "reading:status", "what the daemon is doing; exit code 3 when it is stale"
+        commands, "status", "status:status", "what the daemon is doing; exit code 3 when it is stale"
     )
     status.add_argument("--json", action="store_true")
 

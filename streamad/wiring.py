@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,19 +25,20 @@ from streamad.records.schema import PayloadFormat
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
 from streamad.runtime.feed import Feed
+from streamad.runtime.heartbeat import Heartbeat
 from streamad.runtime.pace import Pace
 from streamad.runtime.reader import Reader
-from streamad.runtime.retraining import Artifact, Retraining
+from streamad.runtime.retraining import Retraining
 from streamad.runtime.scores_file import ScoresFile
-from streamad.state.artifacts import read_artifact
+from streamad.runtime.versions import Versions
 from streamad.state.buffer import Buffer
-from streamad.state.directory import HeldState, StateDirectory, hold_state
+from streamad.state.directory import HeldState, StateDirectory, find_state, hold_state
+from streamad.state.inherit import inherit
 from streamad.state.outbox import Outbox
 from streamad.state.store import News, Store
 
 log = structlog.get_logger()
 
-_BEAT_SECONDS, _PRUNE_SECONDS = 1.0, 10.0
 _FLUSH_SECONDS = 1.0
 
 Status = Mapping[str, Any]
@@ -73,6 +73,7 @@ class Live:
     """A feed that is ready to run."""
 
     engine: Engine
+    feed: Feed
     store: Store
     state: StateDirectory
     retraining: Retraining
@@ -98,6 +99,8 @@ def open_feed(job: Job) -> Iterator[Live]:
         if job.fresh:
             store.start_anew()
             held.state.clear()
+        if job.origin is not None and store.restore() is None:
+            inherit(find_state(job.origin), held.state)
         outboxes = _open_outboxes(job, config, held.state, clock)
         for outbox in outboxes:
             outbox.start()
@@ -116,7 +119,7 @@ def _build(
     outboxes: list[Outbox],
 ) -> Live:
     replay = job.made_by == "replay"
-    restored = store.restore()
+    restored, versions = store.restore(), Versions(store, held.state)
     fields = config.schema_.categories
     dictionary = Dictionary(fields)
     if restored is not None and "dictionary" in restored[1]:
@@ -157,17 +160,18 @@ def _build(
         retraining=retraining,
         restored=restored,
         log_entries=[(entry.event_id, entry.verdict, entry.record) for entry in store.log_after(0)],
-        load_artifact=_loader(store, held.state),
-        initial=_initial(store, held.state) if restored is None else None,
+        load_artifact=versions.load,
+        initial=versions.newest() if restored is None else None,
+        last_version=versions.last(),
         pace=Pace(clock, job.stop, job.rate, job.speed),
         scores_file=scores,
         identity=_identity(job, config),
-        heartbeat=_heartbeat(job, config, held.state, store, clock),
+        heartbeat=Heartbeat(store, config.keep, held.state.artifacts, clock, job.on_status),
         committed=lambda: _wake(outboxes),
         on_step=job.on_step,
     )
     finished = replay and restored is not None and bool(restored[1]["engine"]["finished"])
-    return Live(Engine(feed, job.stop), store, held.state, retraining, scores, finished)
+    return Live(Engine(feed, job.stop), feed, store, held.state, retraining, scores, finished)
 
 
 # ---- source and sinks ----------------------------------------------------------------------------
@@ -246,60 +250,6 @@ def _news(store: Store) -> Callable[[], News | None]:
         return found
 
     return news
-
-
-def _loader(store: Store, state: StateDirectory) -> Callable[[int], Artifact]:
-    def load(version: int) -> Artifact:
-        older = [known.number for known in store.versions() if known.kept and known.number < version]
-        for number in [version, *sorted(older, reverse=True)]:
-            try:
-                return read_artifact(state.artifact(number))
-            except StateError as error:
-                log.warning("artifact_unreadable", version=number, reason=str(error))
-                store.put_version(
-                    {
-                        "number": number,
-                        "status": "corrupted",
-                        "created_record": None,
-                        "parent": None,
-                        "numbers": None,
-                    }
-                )
-        raise StateError(
-            f"no version in {state.artifacts} can be read: --fresh starts anew and keeps the labels"
-        )
-
-    return load
-
-
-def _initial(store: Store, state: StateDirectory) -> Artifact | None:
-    """A version made by ``fit`` or taken along by ``run --from``, before anything was committed."""
-    made = [
-        known.number for known in store.versions() if known.kept and known.status in ("candidate", "active")
-    ]
-    return _loader(store, state)(max(made)) if made and state.artifact(max(made)).is_dir() else None
-
-
-def _heartbeat(
-    job: Job, config: Config, state: StateDirectory, store: Store, clock: Clock
-) -> Callable[[Callable[[], Status]], None]:
-    beaten = pruned = float("-inf")
-    last_state = ""
-
-    def beat(status: Callable[[], Status]) -> None:
-        nonlocal beaten, pruned, last_state
-        job.on_status(status)
-        now = clock.seconds()
-        if now - beaten < _BEAT_SECONDS and (now - beaten < 0.05 or status()["state"] == last_state):
-            return
-        beaten, found = now, status()
-        last_state = found["state"]
-        store.beat(os.getpid(), last_state, found)
-        if now - pruned >= _PRUNE_SECONDS:
-            pruned = now
-            store.prune(config.keep, state.artifacts)
-
-    return beat
 
 
 # ---- replay --------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Engine:
             self.state = "stopped"
             self._feed.reader.stop()
             self._feed.retraining.stop()
-            self._feed.heartbeat(self.status)
+            self._feed.heartbeat.last(self.status)
 
     @property
     def finished(self) -> bool:
@@ -251,7 +251,7 @@ class Engine:
         seen = self._describer.seen(batch, scorer, scores, alerts, "alert")
         now = self._feed.clock.text()
         open_.alerts += self._describer.alerts(batch, scorer, seen, threshold, now)
-        open_.alert_numbers += [row["number"] for row in seen]
+        open_.alert_numbers += [row["record_number"] for row in seen]
         open_.pool += seen
         for kind, rows in self._pool_rows(batch, scores.p_value, threshold):
             open_.pool += self._describer.seen(batch, scorer, scores, rows, kind)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamad.records.decoder import Decoder
     from streamad.records.dictionary import Dictionary
     from streamad.runtime.clock import Clock
+    from streamad.runtime.heartbeat import Heartbeat
     from streamad.runtime.pace import Pace
     from streamad.runtime.reader import Reader
     from streamad.runtime.retraining import Artifact, Retraining
@@ -47,12 +48,13 @@ class Feed:
     """The artifact of a version, or of the newest older one that can be read."""
     initial: Artifact | None
     """A version to start with where nothing was committed yet: made by ``fit``, or taken along."""
+    last_version: int
+    """The highest version number given so far."""
     identity: Mapping[str, Any]
     """What makes two replays the same one; kept in the checkpoint."""
     pace: Pace
     scores_file: ScoresFile | None
-    heartbeat: Callable[[Callable[[], Mapping[str, Any]]], None]
-    """Given a way to ask for the engine's status: tells other processes, when it is time to."""
+    heartbeat: Heartbeat
     committed: Callable[[], None]
     """Called after every commit: wakes the outlets."""
     on_step: Callable[[str], None]

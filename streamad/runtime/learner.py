@@ -15,6 +15,7 @@ import structlog
 from streamad.errors import TrainingError
 from streamad.records.batch import ACCEPTED, Batch
 from streamad.records.dictionary import remap
+from streamad.runtime.versions import row as version_row
 from streamad.scoring.calibration import threshold_for
 from streamad.scoring.scorer import Scorer
 from streamad.state.buffer import Buffer
@@ -87,7 +88,7 @@ class Learner:
         retraining = self._feed.retraining
         if not retraining.plan.under_way or (self._feed.replay and not retraining.effective(number)):
             return True
-        outcome = self._wait(keep_waiting) if self._feed.replay else retraining.outcome(0)
+        outcome = self.wait(keep_waiting) if self._feed.replay else retraining.outcome(0)
         if outcome is None:
             return not self._feed.replay
         if isinstance(outcome, Failed):
@@ -103,9 +104,9 @@ class Learner:
         self._feed.on_step("first_fit")
         warm_up = self._new_buffer(sum(map(len, held)))
         for batch in held:
-            self._append(warm_up, batch)
-        self._begin(warm_up, 0)
-        outcome = self._wait(keep_waiting)
+            self.append(warm_up, batch)
+        self.begin(warm_up, 0)
+        outcome = self.wait(keep_waiting)
         if outcome is None:
             return False
         if isinstance(outcome, Failed):
@@ -115,7 +116,7 @@ class Learner:
 
     def start_from(self, artifact: Artifact) -> None:
         """Begin with a version that is there already, in place of a warm-up."""
-        self._feed.retraining.plan.last_version = int(artifact[0]["version"])
+        self._feed.retraining.plan.last_version = self._feed.last_version
         self._swap(artifact, 0, ())
 
     # ---- after a commit ------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Learner:
         assert scorer is not None
         self.applied, self.versions, self.handled = [], [], []
         for scored in committed:
-            self._append(self._feed.buffer, scored.batch)
+            self.append(self._feed.buffer, scored.batch)
             if scored.version == scorer.version:
                 rows = self._held_out_rows(scored.batch)
                 scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
@@ -137,7 +138,7 @@ class Learner:
         """Start a background training after the commit of record number `records`, if one is due."""
         retraining = self._feed.retraining
         if self.scorer is not None and retraining.due(records, self._feed.book.position):
-            self._begin(self._feed.buffer, records)
+            self.begin(self._feed.buffer, records)
             self._feed.on_step("training_begun")
 
     # ---- checkpoint and restore ----------------------------------------------------------------
@@ -167,14 +168,16 @@ class Learner:
             state["effective_at"] if scorer.version == state["version"] else checkpoint["engine"]["records"]
         )
         self._feed.book.restore(self._feed.log_entries)
-        self._feed.retraining.restore(state["retraining"])
+        self._feed.retraining.restore(state["retraining"], self._feed.last_version)
         scorer.bind(self._values())
         for batch in window:
-            self._append(self._feed.buffer, batch)
+            self.append(self._feed.buffer, batch)
             rows = self._held_out_rows(batch)
             rows = rows[batch.first + rows >= effective_at]
             scored = scorer.score(batch.numbers[rows], batch.codes[rows])
             scorer.extend(scored.features, scored.base)
+        if scorer.version != state["version"]:
+            self._note_version({"number": scorer.version, "status": "active"})
         self.promotions = state["promotions"]
         self._adopt(scorer, effective_at)
 
@@ -188,13 +191,14 @@ class Learner:
         if request.number is not None:
             self._swap(self._feed.load_artifact(request.number), number, open_batches)
 
-    def _begin(self, buffer: Buffer, records: int) -> None:
+    def begin(self, buffer: Buffer, records: int) -> None:
+        """Start a training on what `buffer` holds after record number `records`."""
         parent = self.scorer.version if self.scorer else None
         snapshot = self._snapshot(buffer, parent)
         self._feed.retraining.begin(snapshot, records)
         self._note_version({"number": snapshot.version, "created_record": records, "parent": parent})
 
-    def _wait(self, keep_waiting: Callable[[], bool]) -> Artifact | Failed | None:
+    def wait(self, keep_waiting: Callable[[], bool]) -> Artifact | Failed | None:
         """The outcome of the training under way, or None if a stop interrupted the wait."""
         while (outcome := self._feed.retraining.outcome(0.05)) is None:
             if not keep_waiting():
@@ -219,7 +223,7 @@ class Learner:
         log.info("model_active", version=scorer.version, at_record=number)
 
     def _note_version(self, row: dict[str, Any]) -> None:
-        self.versions.append({"status": None, "created_record": None, "parent": None, "numbers": None, **row})
+        self.versions.append(version_row(**row))
 
     def _make_scorer(self, artifact: Artifact) -> Scorer:
         detector = self._feed.config.detector
@@ -242,7 +246,8 @@ class Learner:
         schema = self._feed.config.schema_
         return Buffer(rows, len(schema.numbers), len(schema.categories), labeled=1)
 
-    def _append(self, buffer: Buffer, batch: Batch) -> None:
+    def append(self, buffer: Buffer, batch: Batch) -> None:
+        """Add a batch's accepted rows to a window."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
         times = batch.times[rows]
         if not self._feed.replay:

@@ -53,9 +53,14 @@ class Retraining:
         """The plan for the checkpoint."""
         return asdict(self.plan)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take the plan of an earlier run; a training that was under way is redone from its snapshot."""
+    def restore(self, state: dict[str, Any], last_version: int) -> None:
+        """Take the plan of an earlier run; a training that was under way is redone from its snapshot.
+
+        `last_version` is the highest number given so far, by ``fit`` too.
+        """
         self.plan = Plan(**state)
+        if not self.plan.under_way:
+            self.plan.last_version = max(self.plan.last_version, last_version)
         if self.plan.under_way and not self._finished(self.plan.last_version):
             self._start(self.plan.last_version)
 

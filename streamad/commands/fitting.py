@@ -1,0 +1,38 @@
+"""``streamad fit``."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from streamad.commands.running import stop_on_signals
+from streamad.commands.screen import console
+from streamad.config import load_config
+from streamad.runtime.logs import configure_logs
+from streamad.runtime.offline import fit_offline
+from streamad.runtime.versions import row
+from streamad.wiring import Job, open_feed
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Train a version offline; `run` starts with it, or takes it over where it has one already."""
+    configure_logs(load_config(args.config, tuple(args.set)).log)
+    stop = threading.Event()
+    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed, stop=stop)
+    with stop_on_signals(stop), open_feed(job) as live:
+        try:
+            version = fit_offline(live.feed, lambda: not stop.is_set())
+        finally:
+            live.retraining.stop()
+        if version is None:
+            console(results=False).print("stopped; nothing was changed")
+            return 0
+        running = live.feed.restored is not None
+        live.store.put_version(row(version, status="candidate", created_record=0))
+        if running:
+            live.store.ask("promote", version)
+        console().print(f"version {version} is ready; streamad run {args.config} scores with it")
+    return 0

@@ -1,0 +1,68 @@
+"""Which version scores: the artifacts on disk beside what the store knows of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from streamad.errors import StateError
+from streamad.state.artifacts import read_artifact
+
+if TYPE_CHECKING:
+    from streamad.runtime.retraining import Artifact
+    from streamad.state.directory import StateDirectory
+    from streamad.state.store import Store
+
+log = structlog.get_logger()
+
+
+class Versions:
+    """Loads artifacts, falling back to an older one where the newest cannot be read."""
+
+    def __init__(self, store: Store, state: StateDirectory) -> None:
+        self._store, self._state = store, state
+
+    def load(self, version: int) -> Artifact:
+        """The artifact of a version, or of the newest older one that can be read.
+
+        Raises `StateError` where there is none.
+        """
+        older = [known.number for known in self._store.versions() if known.kept and known.number < version]
+        for number in [version, *sorted(older, reverse=True)]:
+            try:
+                return read_artifact(self._state.artifact(number))
+            except StateError as error:
+                log.warning("artifact_unreadable", version=number, reason=str(error))
+                self._store.put_version(row(number, status="corrupted"))
+        raise StateError(
+            f"no version in {self._state.artifacts} can be read; replay --fresh starts anew and keeps the labels"
+        )
+
+    def newest(self) -> Artifact | None:
+        """What to start with where nothing was committed yet: the work of ``fit``, or of ``run --from``."""
+        made = [
+            known
+            for known in self._store.versions()
+            if known.kept and known.status in ("candidate", "active")
+        ]
+        active = [known.number for known in made if known.status == "active"]
+        number = max(active or [known.number for known in made], default=None)
+        # A training that was cut short leaves a candidate without an artifact.
+        return None if number is None or not self._state.artifact(number).is_dir() else self.load(number)
+
+    def last(self) -> int:
+        """The highest number given so far, 0 before the first."""
+        return max((known.number for known in self._store.versions()), default=0)
+
+
+def row(number: int, **values: Any) -> dict[str, Any]:  # noqa: ANN401  # the columns of one version
+    """One entry of `Commit.versions`: what is not named stays as it is."""
+    return {
+        "number": number,
+        "status": None,
+        "created_record": None,
+        "parent": None,
+        "numbers": None,
+        **values,
+    }
