@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _CommandParser(argparse.ArgumentParser):
     """Takes options anywhere, also between positional arguments of which some may be left out.
 
-    Before Python 3.12.7, argparse alone refuses ``label CONFIG --state DIR ID normal``: having met CONFIG, it takes
-    ID and verdict for left out.
+    Python 3.11's argparse alone refuses ``label CONFIG --state DIR ID normal``: having met CONFIG, it takes ID and
+    verdict for left out.
     """
 
     _mixing = False

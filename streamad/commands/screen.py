@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import select
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+_VALUE_CHARS = 60
 
 
 def piped() -> bool:
@@ -34,6 +40,72 @@ def ndjson(row: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def ndjson_lines(lines: Iterable[str]) -> None:
+    """Stored JSON lines as they are, but for characters that could move a terminal: JSON escapes stand for them."""
+    for line in lines:
+        sys.stdout.write((line if line.isprintable() else "".join(map(_json_escaped, line))) + "\n")
+    sys.stdout.flush()
+
+
+def _json_escaped(char: str) -> str:
+    return char if char.isprintable() else json.dumps(char)[1:-1]
+
+
 def console(*, results: bool = True) -> Console:
     """For results (stdout), or for progress and remarks (stderr)."""
     return Console(stderr=not results, highlight=False, soft_wrap=True)
+
+
+def show(text: object) -> None:
+    """One line of a result for people."""
+    console().print(plain(text))
+
+
+def remark(text: object) -> None:
+    """One line about the work itself, on stderr."""
+    console(results=False).print(plain(text))
+
+
+def table(rows: Iterable[Sequence[object]]) -> None:
+    """Rows for people under each other, the cells padded but never cut, so that an id can be copied."""
+    lines = [[safe(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    out = console()
+    for line in lines:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        out.print(Text("  ".join(padded).rstrip()))
+
+
+def brief(value: object, chars: int = _VALUE_CHARS) -> str:
+    """One value of a record in little room."""
+    text = "missing" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def number(value: float | None) -> str:
+    """A probability of the tail or a score."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent."""
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def reasons(found: Iterable[Mapping[str, Any]]) -> str:
+    """Why a record was scored as it was, in words: ``src_bytes 54540 (41 %)``."""
+    return ", ".join(
+        f"{reason['field']} {brief(reason['value'])} ({percent(reason['share'])})" for reason in found
+    )
+
+
+def pause(seconds: float) -> bool:
+    """Wait; False as soon as nobody reads our results any more, also while there are none."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        time.sleep(seconds)
+        return True
+    waiting = select.poll()
+    waiting.register(descriptor, 0)
+    return not waiting.poll(seconds * 1000)

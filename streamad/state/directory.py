@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -33,6 +34,8 @@ _NETWORK = re.compile(
 """File systems whose locks and shared memory cannot be relied upon, so that SQLite's WAL mode breaks."""
 
 _FORMAT_BYTES = 1 << 20
+_LOCK_TRIES, _LOCK_PAUSE = 5, 0.02
+"""Times and seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,21 @@ def find_state(path: Path) -> StateDirectory:
     return StateDirectory(path, described["feed"], described["made_by"], described["schema"])
 
 
+def holder(path: Path) -> int | None:
+    """The process that holds a state directory, None where nobody does."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _make(path: Path) -> None:
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,9 +179,7 @@ def _private_folder(path: Path) -> None:
 def _lock(path: Path) -> int:
     """Take the lock; returns the descriptor that holds it."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _taken(descriptor):
         pid = _pid(descriptor)
         os.close(descriptor)
         raise StateError(f"the state directory {path} is in use by process {pid}") from None
@@ -171,6 +187,18 @@ def _lock(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _taken(descriptor: int) -> bool:
+    """Whether the lock is ours now; tried for a moment, since `holder` has it while it looks."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep(_LOCK_PAUSE)
+        else:
+            return True
+    return False
 
 
 def _pid(descriptor: int) -> int:

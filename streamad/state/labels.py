@@ -93,7 +93,7 @@ def add_label(db: sqlite3.Connection, label: Mapping[str, Any], givers: Givers) 
         " VALUES (?, ?, ?, ?, ?, ?)",
         (event_id, verdict, analyst, given, min(given, givers.now), plain(str(label.get("note") or ""))),
     )
-    record, number = _known_record(db, event_id)
+    record, number = known_record(db, event_id)
     own = label.get("record")
     text = dump(own) if isinstance(own, dict) else record
     ready = attach(db, event_id, text, number, givers.made_by)
@@ -157,7 +157,7 @@ def _latest_by(db: sqlite3.Connection, event_id: str, analyst: str) -> str | Non
     return row[0] if row else None
 
 
-def _known_record(db: sqlite3.Connection, event_id: str) -> tuple[str | None, int | None]:
+def known_record(db: sqlite3.Connection, event_id: str) -> tuple[str | None, int | None]:
     """The record of an event (JSON) and its number, from the pool, the alerts or an older label."""
     row = db.execute("SELECT record, record_number FROM pool WHERE event_id = ?", (event_id,)).fetchone()
     if row:

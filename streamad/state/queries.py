@@ -96,6 +96,11 @@ class Reader:
         """The rejected entries beyond place `after`, oldest first, at most `limit`."""
         return self._lines("SELECT n, line FROM rejected WHERE n > ? ORDER BY n LIMIT ?", after, limit)
 
+    def last_rejected(self, limit: int) -> list[Line]:
+        """The newest rejected entries, oldest of them first."""
+        rows = self._rows("SELECT n, line FROM rejected ORDER BY n DESC LIMIT ?", limit)
+        return [Line(row["n"], row["line"]) for row in reversed(rows)]
+
     def rejected_reasons(self) -> dict[str, int]:
         """For each reason, how many of the entries that are kept."""
         rows = self._rows("SELECT reason, count(*) AS rows FROM rejected GROUP BY reason ORDER BY reason")
@@ -123,6 +128,12 @@ class Reader:
             return [name]
         with store_errors():
             return labels.events_of_key(self._db, name)
+
+    def record_of(self, event_id: str) -> dict[str, Any] | None:
+        """The record of an event of the pool, of an alert or of a label, None where nobody kept it."""
+        with store_errors():
+            record, _number = labels.known_record(self._db, plain(event_id) or "")
+        return None if record is None else json.loads(record)
 
     def labels_of(self, event_id: str) -> list[dict[str, Any]]:
         """Every label of an event as it would be given, in order of arrival."""

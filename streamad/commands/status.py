@@ -1,0 +1,110 @@
+"""``streamad status``: what the process of a feed is doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamad.commands import screen
+from streamad.commands.stored import Stored, stored
+from streamad.errors import WorldError
+from streamad.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+_STALE_SECONDS = 30.0
+_FLOW = ("records_in", "scored", "rejected", "held", "in_flight")
+_COUNTERS = (
+    *_FLOW, "version", "threshold", "labels_applied", "training", "failed_trainings", "unknown_fields",
+    "progress",
+)  # fmt: skip
+_FIELDS_NAMED = 5
+
+
+def status(args: argparse.Namespace) -> int:
+    """Ten lines, or one of JSON; exit code 3 where the process went silent without stopping."""
+    found = _status(stored(args), Clock().micros())
+    if args.json or screen.piped():
+        screen.ndjson(found)
+    else:
+        screen.table(_facts(found))
+    return WorldError.exit_code if found["stale"] else 0
+
+
+def _status(feed: Stored, now: int) -> dict[str, Any]:
+    process = feed.process()
+    with feed.reader() as reader:
+        beat, counts = reader.heartbeat(), reader.counts()
+    age = None if beat is None else max(now - beat.updated_at, 0) / 1e6
+    state = "never_run" if beat is None else beat.state
+    silent = age is not None and state != "stopped" and age > _STALE_SECONDS
+    counters = beat.counters if beat else {}
+    return {
+        "feed": feed.state.feed,
+        "directory": str(feed.state.path),
+        "made_by": feed.state.made_by,
+        "process": process,
+        "last_process": beat.pid if beat else None,
+        "state": state,
+        "heartbeat_seconds": None if age is None else round(age, 1),
+        # A replay that was ended early waits for its user, a daemon should be back.
+        "stale": silent and (feed.state.made_by == "run" or process is not None),
+        **{name: counters.get(name) for name in _COUNTERS},
+        "alerts": counts.alerts,
+        "labels": {"anomaly": counts.anomalies, "normal": counts.normals, "waiting": counts.waiting},
+        "pool": counts.pool,
+    }
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "feed", f"{found['feed']}, state {found['directory']} (made by {found['made_by']})"
+    yield "process", _process(found)
+    if found["state"] == "never_run":
+        yield "state", "never run"
+        return
+    stale = ": stale" if found["stale"] else ""
+    age = f"last sign of life {found['heartbeat_seconds']:,} s ago{stale}"
+    yield "state", f"{found['state'].replace('_', ' ')}, {age}"
+    count = {name: f"{found[name] or 0:,}" for name in _FLOW}
+    yield (
+        "records",
+        (
+            "{records_in} in = {scored} scored + {rejected} rejected + {held} held + {in_flight} in flight"
+        ).format(**count),
+    )
+    if found["progress"] is not None:
+        yield "progress", screen.percent(found["progress"])
+    yield "alerts", f"{found['alerts']:,} kept; p-value under {screen.number(found['threshold'])}"
+    yield "labels", _labels(found)
+    yield "model", _model(found)
+    if found["unknown_fields"]:
+        yield "ignored", _unknown(found["unknown_fields"])
+
+
+def _process(found: Mapping[str, Any]) -> str:
+    if found["process"] is not None:
+        return f"{found['process']} is running"
+    last = found["last_process"]
+    return "not running" + (f" (the last was {last})" if last else "")
+
+
+def _labels(found: Mapping[str, Any]) -> str:
+    labels = found["labels"]
+    text = f"{labels['anomaly']:,} anomaly, {labels['normal']:,} normal; {found['labels_applied'] or 0:,} applied"
+    return text + (f"; {labels['waiting']:,} wait for their record" if labels["waiting"] else "")
+
+
+def _model(found: Mapping[str, Any]) -> str:
+    version = f"version {found['version']}" if found["version"] else "none yet"
+    training = ", training the next" if found["training"] else ""
+    failed = found["failed_trainings"] or 0
+    return version + training + (f", {failed:,} failed trainings" if failed else "")
+
+
+def _unknown(fields: Mapping[str, int]) -> str:
+    """The unknown fields met most often."""
+    most = sorted(fields.items(), key=lambda pair: -pair[1])
+    named = ", ".join(f"{screen.brief(name)} ({count:,} times)" for name, count in most[:_FIELDS_NAMED])
+    more = len(most) - _FIELDS_NAMED
+    return f"unknown fields {named}" + (f" and {more:,} more" if more > 0 else "")
