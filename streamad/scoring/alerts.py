@@ -57,7 +57,7 @@ class Describer:
                 "alert_id": hashlib.sha256(row["event_id"].encode()).hexdigest()[:20],
                 "event_id": row["event_id"],
                 "key": row["key"],
-                "event_time": time_text(int(batch.times[row["number"] - batch.first])),
+                "event_time": time_text(int(batch.times[row["record_number"] - batch.first])),
                 "scored_at": now,
                 "score": row["score"],
                 "p_value": row["p_value"],
@@ -92,7 +92,7 @@ class Describer:
         probability = None if scores.probability is None else round(float(scores.probability[row]), 6)
         return {
             "event_id": f"{self.feed}/{batch.block.position(row)}",
-            "number": batch.first + row,
+            "record_number": batch.first + row,
             "kind": kind,
             "key": None if key is None else str(key),
             "record": record,
