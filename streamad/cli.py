@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -24,12 +25,15 @@ exit codes: 0 done, 1 a bug in streamad, 2 wrong input, 3 the world (disk, broke
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = parser().parse_args(arguments)
+    _write_anything()
     module, _, function = args.command_function.partition(":")
     try:
         command = getattr(importlib.import_module(f"streamad.commands.{module}"), function)
         return int(command(args) or 0)
     except StreamadError as error:
-        sys.stderr.write(f"streamad: {error}\n")
+        from streamad.commands.screen import safe  # noqa: PLC0415  # only a failing command pays for rich
+
+        sys.stderr.write(f"streamad: {safe(error)}\n")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has seen enough; do not complain again when stdout is closed.
@@ -37,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _write_anything() -> None:
+    """A character that the terminal's encoding lacks is spelled out instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _CommandParser(argparse.ArgumentParser):

@@ -24,8 +24,7 @@ def init(args: argparse.Namespace) -> None:
         raise UserError(f"{out} exists already, and init overwrites nothing")
     text, _feed = init_config(args.file, out, sys.stdin.buffer)
     if out is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        screen.text_out(text)
         screen.remark("this config works from here; --out CONFIG writes it to a file")
         return
     _write(out, text)

@@ -42,13 +42,19 @@ def ndjson(row: Mapping[str, Any]) -> None:
 
 def ndjson_lines(lines: Iterable[str]) -> None:
     """Stored JSON lines as they are, but for characters that could move a terminal: JSON escapes stand for them."""
-    for line in lines:
-        sys.stdout.write((line if line.isprintable() else "".join(map(_json_escaped, line))) + "\n")
+    text = "".join((line if line.isprintable() else _harmless(line)) + "\n" for line in lines)
+    text_out(text)
+
+
+def text_out(text: str) -> None:
+    """Text for programs: UTF-8, whatever the terminal's encoding."""
     sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
-def _json_escaped(char: str) -> str:
-    return char if char.isprintable() else json.dumps(char)[1:-1]
+def _harmless(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def console(*, results: bool = True) -> Console:
