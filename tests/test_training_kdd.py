@@ -109,6 +109,7 @@ def test_unlabeled_models_rank_attacks_far_above_chance_and_fifty_labels_do_bett
         version=2,
     )
     after, head = scored(labeled, mixture)
-    with_labels = average_precision_score(truth[6000:], head.log_odds(after.features[6000:]))
+    fused = np.log(after.score) + head.log_odds(after.features)
+    with_labels = average_precision_score(truth[6000:], fused[6000:])
     assert unlabeled > 8 * truth[6000:].mean()
     assert with_labels > unlabeled + 0.03

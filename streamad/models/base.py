@@ -48,7 +48,7 @@ class Detector(nn.Module, ABC):
 
     @abstractmethod
     def contributions(self, x: Tensor) -> Tensor:
-        """How much each encoded column adds to the score of rows [n, D]: [n, D], none negative."""
+        """How much each encoded column adds to the members' mean score of rows [n, D]: [n, D], none negative."""
 
     def prepare(self) -> None:
         """Get ready for scoring: the weights will change no more."""

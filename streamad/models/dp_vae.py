@@ -61,9 +61,23 @@ class DPVAE(Detector):
         return error + self.BETA * divergence(mean, log_variance), mean
 
     def contributions(self, x: Tensor) -> Tensor:
-        """The squared error of each column over D, averaged over the members, [n, D]."""
+        """The squared error of each column over D, and its part in the divergence, members' mean, [n, D].
+
+        The divergence belongs to no column; it is split in proportion to gradient times input, the share of
+        its first-order change as the row moves to the window's centre. A row's parts add up to its score.
+        """
         mean, _ = self.posterior(x)
-        return self.decoder.error(mean, x).square_().mean(0) / self.width
+        error = self.decoder.error(mean, x).square_().mean(0) / self.width
+        return error + self.BETA * self._split_divergence(x)
+
+    def _split_divergence(self, x: Tensor) -> Tensor:
+        """The members' mean divergence of rows [n, D], split over the columns."""
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            row = x.clone().requires_grad_()
+            whole = divergence(*self.posterior(row)).mean(0)  # [n]
+            (slope,) = torch.autograd.grad(whole.sum(), row)
+        part = (slope * x).abs() + torch.finfo(x.dtype).tiny
+        return part / part.sum(1, keepdim=True) * whole.detach().unsqueeze(1)
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:

@@ -91,12 +91,12 @@ class ScoringModel:
 
     def _shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         with torch.inference_mode():
-            columns = self._detector.contributions(self._padded(x))[: len(x)].double().cpu()
+            columns = self._detector.contributions(self._padded(x)).double().cpu()
             # a perfect reconstruction has no reasons: the floor then shares it out evenly
             columns = torch.nan_to_num_(columns, nan=0.0, posinf=SCORE_LIMIT).clamp_(min=1e-30)
             fields = columns @ self._fields
-            out: NDArray[np.float64] = (fields / fields.sum(dim=1, keepdim=True)).numpy()
-        return out
+            shares: NDArray[np.float64] = (fields / fields.sum(dim=1, keepdim=True)).numpy()
+        return shares[: len(x)]
 
     def _padded(self, x: NDArray[np.float32]) -> Tensor:
         """At most `CHUNK` rows, filled up with zeros, on the device."""
