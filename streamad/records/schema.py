@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,27 +62,27 @@ class Schema(Section):
         """The fields with one of these words, in column order."""
         return tuple(name for name, word in self.fields.items() if word in words)
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         """The columns of `Batch.numbers`: numeric fields, then booleans."""
         return self.names("numeric") + self.names("boolean")
 
-    @property
+    @cached_property
     def categories(self) -> tuple[str, ...]:
         """The columns of `Batch.codes`."""
         return self.names("categorical")
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """Every feature: `numbers`, then `categories`."""
         return self.numbers + self.categories
 
-    @property
+    @cached_property
     def key(self) -> str | None:
         """The field that is carried as ``key``, if there is one."""
         return next(iter(self.names("id")), None)
 
-    @property
+    @cached_property
     def label(self) -> str | None:
         """The truth column, if there is one."""
         return next(iter(self.names("label")), None)

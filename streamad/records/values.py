@@ -72,8 +72,16 @@ def boolean(field: str, text: str) -> float:
     raise UnreadableError("not_a_boolean", field, f"{shown(text)} is neither true nor false")
 
 
+_SURE_DIGITS = 15
+
+
 def exact_number(text: str) -> float | int | str:
     """A number that was accepted, for people: its own spelling where a double cannot hold it."""
+    if len(text) <= _SURE_DIGITS and text.isascii():  # a double holds any number of 15 digits
+        if text.isdigit():
+            return int(text)
+        if text.replace(".", "", 1).isdigit():
+            return float(text)
     try:
         exact = Decimal(text)
         nearest = float(text)
