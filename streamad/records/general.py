@@ -51,6 +51,9 @@ class GeneralDecoder:
         ]
         self._time = None if schema.time is None else (schema.time.field, time_reader(schema.time))
         self._normal = normal_words(schema.truth)
+        native: dict[str, Callable[[str], object]] = {"numeric": _number, "boolean": _boolean}
+        native |= {"categorical": str, "id": str}
+        self._natives = {name: native.get(word, _as_spelled) for name, word in schema.fields.items()}
 
     def columns(self, header: tuple[str, ...] | None) -> tuple[str, ...]:
         """The columns of a CSV block: its header where the feed has headers, else schema order."""
@@ -77,8 +80,9 @@ class GeneralDecoder:
 
     def record(self, payload: bytes, columns: Sequence[str]) -> dict[str, Any]:
         """An accepted payload for people: see `Decoder.record`. Raises `UnreadableError`."""
+        natives = self._natives
         return {
-            name: None if text is None else self._native(name, text)
+            name: None if text is None else natives.get(name, _as_spelled)(text)
             for name, text in self.spelled(payload, columns).items()
         }
 
@@ -103,17 +107,19 @@ class GeneralDecoder:
         text = None if self.schema.label is None else record.get(self.schema.label)
         return -1 if text is None else truth(text, self._normal)
 
-    def _native(self, name: str, text: str) -> object:
-        word = self.schema.fields.get(name)
-        if word == "numeric" or (word in (None, "ignore", "time", "label") and isinstance(text, Literal)):
-            return (
-                {"true": True, "false": False}.get(text)
-                if text in ("true", "false")
-                else exact_number(str(text))
-            )
-        if word == "boolean":
-            return bool(boolean(name, text))
-        return str(text)
+
+def _number(text: str) -> object:
+    """The value of a numeric field, for people; JSON's true and false stay what they are."""
+    return {"true": True, "false": False}[text] if text in ("true", "false") else exact_number(text)
+
+
+def _boolean(text: str) -> bool:
+    return bool(boolean("", text))
+
+
+def _as_spelled(text: str) -> object:
+    """The value of a field that is no feature: a number or a truth value where JSON says so, else text."""
+    return _number(text) if isinstance(text, Literal) else str(text)
 
 
 def _or_missing(reader: Reader, name: str, text: str | None) -> float:

@@ -86,9 +86,9 @@ def exact_number(text: str) -> float | int | str:
         exact = Decimal(text)
         nearest = float(text)
         if not math.isfinite(nearest) or (Decimal(repr(nearest)) != exact and Decimal(nearest) != exact):
-            return text
+            return str(text)
     except (DecimalException, ValueError):
-        return text
+        return str(text)
     whole = text.lstrip("+-").isdigit() and not (exact.is_zero() and exact.is_signed())
     return int(exact) if whole else nearest
 

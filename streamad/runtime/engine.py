@@ -15,7 +15,6 @@ from streamad.runtime.committer import Committer, rejected_rows
 from streamad.runtime.learner import Learner
 from streamad.runtime.transaction import Scored
 from streamad.scoring.alerts import Describer
-from streamad.training.holdout import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,14 @@ class Engine:
         self._committer = Committer(feed, self._learner)
         config = feed.config
         self._describer = Describer(
-            config.feed, config.detector.name, config.schema_, feed.decoder, config.alerts.reasons
+            config.feed,
+            config.detector.name,
+            config.schema_,
+            feed.decoder,
+            reasons=config.alerts.reasons,
+            candidates=config.labels.candidates,
+            sample=config.labels.sample,
+            seed=feed.seed,
         )
         self.state = "starting"
         self._next = 0  # the number of the next record to take
@@ -247,25 +253,13 @@ class Engine:
         open_, threshold = self._committer.open, self._learner.threshold
         if not open_.batches:
             open_.opened = self._feed.clock.seconds()
-        alerts = np.flatnonzero(scores.p_value < threshold)
-        seen = self._describer.seen(batch, scorer, scores, alerts, "alert")
         now = self._feed.clock.text()
-        open_.alerts += self._describer.alerts(batch, scorer, seen, threshold, now)
-        open_.alert_numbers += [row["record_number"] for row in seen]
-        open_.pool += seen
-        for kind, rows in self._pool_rows(batch, scores.p_value, threshold):
-            open_.pool += self._describer.seen(batch, scorer, scores, rows, kind)
+        described = self._describer.describe(batch, scorer, scores, threshold, now)
+        open_.alerts += described.alerts
+        open_.alert_numbers += [row["record_number"] for row in described.pool[: len(described.alerts)]]
+        open_.pool += described.pool
         open_.rejected += rejected_rows(batch, now)
         open_.batches.append(Scored(batch, scores, scorer.version, threshold))
-
-    def _pool_rows(self, batch: Batch, p_values: Any, threshold: float) -> list[tuple[str, Any]]:  # noqa: ANN401  # arrays
-        """The rows kept for labeling beside the alerts: the most anomalous ones, and a random sample."""
-        options = self._feed.config.labels
-        rest = np.flatnonzero(p_values >= threshold)
-        top = rest[np.argsort(p_values[rest], kind="stable")[: options.candidates]]
-        drawn = rest[sampled(batch.first + rest, self._feed.seed, options.sample)]
-        random = np.setdiff1d(drawn, top, assume_unique=True)
-        return [("candidate", top), ("random", random)]
 
     # ---- restore and time ----------------------------------------------------------------------
 

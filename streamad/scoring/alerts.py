@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamad.records.batch import MISSING_TIME
+from streamad.training.holdout import sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,6 +37,16 @@ def time_text(microseconds: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """What a transaction keeps of one scored batch."""
+
+    alerts: list[dict[str, Any]]
+    """In record order, in CONTRACTS.md's format 1."""
+    pool: list[dict[str, Any]]
+    """The alerts first; then the candidates and the random sample."""
+
+
+@dataclass(frozen=True, slots=True)
 class Describer:
     """Turns rows of a scored batch into rows for people."""
 
@@ -44,45 +55,62 @@ class Describer:
     schema: Schema
     decoder: Decoder
     reasons: int
+    """Reasons an alert carries."""
+    candidates: int
+    """The most anomalous records of a batch that the pool keeps beside the alerts."""
+    sample: float
+    """The share of records that the pool keeps at random."""
+    seed: int
 
-    def alerts(
-        self, batch: Batch, scorer: Scorer, seen: Sequence[dict[str, Any]], threshold: float, now: str
-    ) -> list[dict[str, Any]]:
-        """The alerts of the rows in `seen`, in order, in CONTRACTS.md's format 1."""
-        detector = self.detector + ("+uai" if scorer.labeled else "")
-        return [
-            {
-                "format": 1,
-                "feed": self.feed,
-                "alert_id": hashlib.sha256(row["event_id"].encode()).hexdigest()[:20],
-                "event_id": row["event_id"],
-                "key": row["key"],
-                "event_time": time_text(int(batch.times[row["record_number"] - batch.first])),
-                "scored_at": now,
-                "score": row["score"],
-                "p_value": row["p_value"],
-                "threshold": threshold,
-                "anomaly_probability": row["probability"],
-                "detector": detector,
-                "version": scorer.version,
-                "labels_applied": scorer.labels_applied,
-                "repeat_of": None,
-                "reasons": row["reasons"],
-                "record": row["record"],
-            }
-            for row in seen
-        ]
-
-    def seen(
-        self, batch: Batch, scorer: Scorer, scores: Scores, rows: NDArray[np.int64], kind: str
-    ) -> list[dict[str, Any]]:
-        """What the pool keeps of these rows; `kind` is alert, candidate or random."""
+    def describe(self, batch: Batch, scorer: Scorer, scores: Scores, threshold: float, now: str) -> Described:
+        """The batch's alerts (p-value under `threshold`), and what the pool keeps of it."""
+        alerts = np.flatnonzero(scores.p_value < threshold)
+        rest = np.flatnonzero(scores.p_value >= threshold)
+        top = rest[np.argsort(scores.p_value[rest], kind="stable")[: self.candidates]]
+        drawn = rest[sampled(batch.first + rest, self.seed, self.sample)]
+        random = np.setdiff1d(drawn, top, assume_unique=True)
+        rows = np.concatenate([alerts, top, random])
+        kinds = ["alert"] * len(alerts) + ["candidate"] * len(top) + ["random"] * len(random)
         if not len(rows):
-            return []
+            return Described([], [])
         shares = scorer.field_shares(batch.numbers[rows], batch.codes[rows])
-        return [
-            self._seen(batch, scores, int(row), share, kind) for row, share in zip(rows, shares, strict=True)
+        pool = [
+            self._seen(batch, scores, row, share, kind)
+            for row, share, kind in zip(rows.tolist(), shares, kinds, strict=True)
         ]
+        common: dict[str, Any] = {
+            "threshold": threshold,
+            "version": scorer.version,
+            "labels_applied": scorer.labels_applied,
+        }
+        common["detector"] = self.detector + ("+uai" if scorer.labeled else "")
+        return Described(
+            [self._alert(batch, seen, common, now) for seen in pool[: len(alerts)]],
+            pool,
+        )
+
+    def _alert(
+        self, batch: Batch, seen: Mapping[str, Any], common: Mapping[str, Any], now: str
+    ) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "feed": self.feed,
+            "alert_id": hashlib.sha256(seen["event_id"].encode()).hexdigest()[:20],
+            "event_id": seen["event_id"],
+            "key": seen["key"],
+            "event_time": time_text(int(batch.times[seen["record_number"] - batch.first])),
+            "scored_at": now,
+            "score": seen["score"],
+            "p_value": seen["p_value"],
+            "threshold": common["threshold"],
+            "anomaly_probability": seen["probability"],
+            "detector": common["detector"],
+            "version": common["version"],
+            "labels_applied": common["labels_applied"],
+            "repeat_of": None,
+            "reasons": seen["reasons"],
+            "record": seen["record"],
+        }
 
     def _seen(
         self, batch: Batch, scores: Scores, row: int, shares: NDArray[np.float64], kind: str

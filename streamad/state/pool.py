@@ -43,11 +43,12 @@ def insert(db: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Raises `sqlite3.IntegrityError` for an event that is there already: our bug.
     """
+    some = db.execute("SELECT 1 FROM labels LIMIT 1").fetchone()
     db.executemany(
         "INSERT INTO pool (event_id, key, kind, record_number, score, p_value, probability, signature,"
         " reasons, record, labeled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         # An event can have its verdict before it enters the pool.
-        [(*_values(row), is_labeled(db, row["event_id"])) for row in rows],
+        [(*_values(row), bool(some) and is_labeled(db, row["event_id"])) for row in rows],
     )
 
 
