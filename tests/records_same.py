@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -149,6 +150,39 @@ def json_row(draw: st.DrawFn) -> bytes:
     return ("{" + draw(st.sampled_from([",", ", ", " ,\t"])).join(parts) + "}").encode()
 
 
+PATTERNS = (
+    "iso",
+    "%Y-%m-%d %H:%M:%S",
+    "%d/%m/%Y %H.%M",
+    "%Y%m%d%H%M%S.%f",
+    "%m-%d-%YT%H:%M:%S%z",
+    "%d %b %Y",
+)
+ZONES = ("UTC", None, "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo")
+TIME_SPECS = range(len(PATTERNS) * len(ZONES))
+
+
+@st.composite
+def times_and_patterns(draw: st.DrawFn) -> tuple[str, ...]:
+    """One moment in each of `PATTERNS`, now and then with a character changed; many around clock changes."""
+    moment = draw(
+        st.one_of(
+            st.datetimes(),
+            st.datetimes(datetime(2024, 3, 30, 12), datetime(2024, 4, 8)),  # noqa: DTZ001 - local times
+            st.datetimes(datetime(2024, 10, 26), datetime(2024, 10, 28)),  # noqa: DTZ001
+        )
+    )
+    zone = draw(st.sampled_from(["Z", "+0530", "-08:00", "z", "+25:00", "", "+05:30:10"]))
+    texts = [moment.isoformat() + zone]
+    texts += [
+        moment.strftime(pattern.replace("%z", "")) + zone * ("%z" in pattern) for pattern in PATTERNS[1:]
+    ]
+    if draw(st.integers(0, 3)) == 0:
+        place, changed = draw(st.integers(0, 15)), draw(st.sampled_from(["", "0", "9", " ", ":", "a", "-"]))
+        texts = [text[:place] + changed + text[place + 1 :] for text in texts]
+    return tuple(texts)
+
+
 @st.composite
 def mutated(draw: st.DrawFn, rows: st.SearchStrategy[bytes]) -> bytes:
     row = bytearray(draw(rows))
@@ -221,7 +255,19 @@ def properties(examples: int) -> list[object]:
     def json_rows_read_the_same(rows: list[bytes], epoch: bool) -> None:
         check(JSON, EPOCH_SCHEMA if epoch else SCHEMA, rows)
 
-    return [csv_rows_read_the_same, csv_rows_with_a_header_read_the_same, json_rows_read_the_same]
+    @stable
+    @given(st.lists(times_and_patterns(), min_size=1, max_size=30), st.sampled_from(TIME_SPECS))
+    def times_read_the_same(texts: list[tuple[str, ...]], place: int) -> None:
+        spec = TimeSpec(field="t", format=PATTERNS[place % len(PATTERNS)], zone=ZONES[place // len(PATTERNS)])
+        schema = Schema(fields={"n": "numeric", "t": "time"}, time=spec)
+        check(CSV, schema, [f"1,{text[place % len(PATTERNS)]}".encode() for text in texts])
+
+    return [
+        times_read_the_same,
+        csv_rows_read_the_same,
+        csv_rows_with_a_header_read_the_same,
+        json_rows_read_the_same,
+    ]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from records_help import CSV, JSON, SCHEMA, block, decoder
 from streamad.records import compiled as compiling
 from streamad.records.batch import MISSING_TIME, Rejection
 from streamad.records.decoder import OTHER_UNKNOWN
-from streamad.records.schema import PayloadFormat, Schema
+from streamad.records.schema import PayloadFormat, Schema, TimeSpec
 
 SMALL = Schema(fields={"n": "numeric", "c": "categorical", "l": "label"})
 HEADED = PayloadFormat()
@@ -157,3 +157,33 @@ def test_without_numba_the_general_decoder_reads_everything(monkeypatch):
 def test_an_empty_block_is_an_empty_batch():
     batch = decoder(JSON, SCHEMA).decode(block([]), 0)
     assert (batch.numbers.shape, batch.codes.shape, batch.rejections) == ((0, 3), (0, 2), {})
+
+
+@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.parametrize("form", ["iso", "%Y-%m-%d %H:%M:%S"])
+def test_local_times_take_the_fast_way_but_on_days_when_the_clock_changes(form):
+    spec = TimeSpec(field="t", format=form, zone="Europe/Berlin")
+    read = decoder(CSV, Schema(fields={"n": "numeric", "t": "time"}, time=spec))
+    quiet, changing = (
+        [f"1,{day} {hour:02}:30:00".encode() for hour in range(24)] for day in ("2024-03-30", "2024-03-31")
+    )
+    batches = [read.decode(block(quiet + changing), 0), read.decode(block(quiet), 48)]
+    assert [batch.fast_rows for batch in batches] == [23, 23]
+    hours = batches[0].times // 3_600_000_000 - 1_711_753_200 // 3600
+    assert hours.tolist() == [*range(24), *range(24, 26), 26, *range(26, 47)]
+
+
+@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+def test_numbers_in_full_precision_and_with_exponents_take_the_fast_way():
+    numbers = [
+        "0.30000000000000004",
+        "-123.45678901234567",
+        "1e-05",
+        "2.5E+3",
+        "0.00012345678901234567",
+        "1e22",
+    ]
+    rows = [f'{{"n":{number}}}'.encode() for number in numbers]
+    batch = decoder(JSON, SMALL).decode(block(rows), 0)
+    assert batch.fast_rows == len(rows)
+    assert batch.numbers[:, 0].tolist() == [float(number) for number in numbers]

@@ -66,8 +66,10 @@ class Decoder:
                 batch.fast_rows += stop - row
                 if stop < length:
                     unknown.update(self._read(batch, stop, columns, learn=learn))
+                    if fast:
+                        fast.skipped(stop)
                 row = stop + 1
-        self._count_unknown(batch, columns, unknown + Counter(fast.unknown() if fast else {}))
+            self._count_unknown(batch, columns, unknown + Counter(fast.unknown() if fast else {}))
         return batch
 
     def record(self, payload: bytes, columns: tuple[str, ...] | None) -> dict[str, Any]:

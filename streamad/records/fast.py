@@ -10,25 +10,15 @@ import numpy as np
 
 from streamad.records.batch import Batch
 from streamad.records.dictionary import Dictionary
-from streamad.records.kernels import (
-    BOOLEAN,
-    CATEGORY,
-    EPOCH,
-    ISO,
-    NO_TIME,
-    NUMBER,
-    SKIP,
-    TIME,
-    TRUTH,
-    Meaning,
-    Out,
-    Place,
-)
+from streamad.records.kernels import Place
 from streamad.records.kernels_csv import CsvPlan, read_csv
+from streamad.records.kernels_fields import BOOLEAN, CATEGORY, NUMBER, SKIP, TIME, TRUTH, Meaning, Out
 from streamad.records.kernels_json import JsonPlan, read_json
+from streamad.records.kernels_time import TimePlan
 from streamad.records.schema import PayloadFormat, Schema
 from streamad.records.spelling import MAX_DEPTH
-from streamad.records.values import EPOCH_DIGITS, normal_words
+from streamad.records.values import normal_words
+from streamad.records.zones import LocalDay, time_plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +35,8 @@ class FastDecoder:
         self._dictionary = dictionary
         self._json = payload.format in ("ndjson", "parquet")
         self._delimiter = ord("," if payload.format == "kdd" else payload.delimiter)
-        self._meaning = _meaning(schema)
+        plan, self._day = time_plan(schema.time)
+        self._meaning = _meaning(schema, plan)
         self._roles = _roles(schema)
         self._plans: dict[tuple[str, ...], CsvPlan | JsonPlan] = {}
 
@@ -57,7 +48,9 @@ class FastDecoder:
             plan = self._json_plan(key) if self._json else self._csv_plan(key)
             self._plans = {key: plan}
         out = Out(batch.numbers, batch.codes, batch.times, batch.truth, batch.status)
-        return FastRows(self._plans[key], batch, out, self._meaning, self._dictionary, tuple(unknown), learn)
+        return FastRows(
+            self._plans[key], batch, out, self._meaning, self._day, self._dictionary, tuple(unknown), learn
+        )
 
     def _csv_plan(self, columns: tuple[str, ...]) -> CsvPlan:
         roles = [
@@ -103,6 +96,7 @@ class FastRows:
     batch: Batch
     out: Out
     meaning: Meaning
+    day: LocalDay
     dictionary: Dictionary
     names: tuple[str, ...]
     learn: bool
@@ -116,6 +110,10 @@ class FastRows:
         return int(
             kernel(*spans, row, self.batch.first, self.learn, self.plan, self.out, self.meaning, tables)
         )
+
+    def skipped(self, row: int) -> None:
+        """The general decoder has read this row."""
+        self.day.saw(int(self.batch.times[row]))
 
     def unknown(self) -> Mapping[str, int]:
         """The unknown fields among the rows read since the last call."""
@@ -174,14 +172,10 @@ def readable(schema: Schema, payload: PayloadFormat) -> bool:
     return by_json or payload.format == "kdd" or payload.delimiter in PLAIN_DELIMITERS
 
 
-def _meaning(schema: Schema) -> Meaning:
-    spec = schema.time
-    style = "" if spec is None else spec.format
+def _meaning(schema: Schema, plan: TimePlan) -> Meaning:
     words = sorted(word.encode() for word in normal_words(schema.truth))
     return Meaning(
-        time_format=ISO if style == "iso" else EPOCH if style in EPOCH_DIGITS else NO_TIME,
-        time_digits=EPOCH_DIGITS.get(style, 0),
-        utc=spec is not None and spec.zone is not None and spec.zone.upper() == "UTC",
+        time=plan,
         normal=np.frombuffer(b"".join(words), np.uint8),
         normal_bounds=np.cumsum([0, *map(len, words)], dtype=np.int64),
     )

@@ -8,21 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamad.records.compiled import njit
 from streamad.records.dictionary import Tables
-from streamad.records.kernels import (
-    NAN,
-    NUMBER,
-    ONE,
-    SKIP,
-    Meaning,
-    Out,
-    Place,
-    code_of,
-    decimal,
-    index_new,
-    is_blank,
-    plain_value,
-    trimmed,
-)
+from streamad.records.kernels import NAN, ONE, Place, decimal, is_blank, trimmed
+from streamad.records.kernels_codes import code_of, index_new
+from streamad.records.kernels_fields import NUMBER, SKIP, Meaning, Out, plain_value
 
 if TYPE_CHECKING:
     import numpy as np

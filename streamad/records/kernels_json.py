@@ -8,22 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streamad.records.compiled import njit
 from streamad.records.dictionary import Tables
-from streamad.records.kernels import (
-    NAN,
-    NUMBER,
-    ONE,
-    SKIP,
-    Meaning,
-    Out,
-    Place,
-    code_of,
-    figures,
-    index_new,
-    plain_value,
-    power_at,
-    scaled,
-    trimmed,
-)
+from streamad.records.kernels import NAN, ONE, Place, figures, power_at, scaled, trimmed
+from streamad.records.kernels_codes import code_of, index_new
+from streamad.records.kernels_fields import NUMBER, SKIP, Meaning, Out, plain_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,32 +141,37 @@ def key_at(
     """(entry of the key at `p`, first byte of its value); entry -1 for a key unknown, repeated or odd."""
     if data[p] != 34:
         return -1, p
-    entry = plan.following[before]
-    if not key_is(data, p + ONE, end, node, entry, plan):
+    entry, entries, bounds = plan.following[before], len(plan.nodes), plan.bounds
+    if plan.nodes[entry] != node or not text_at(
+        data, p + ONE, end, plan.keys, bounds[entry], bounds[entry + 1]
+    ):
         entry = 0
-        while entry < len(plan.nodes) and not key_is(data, p + ONE, end, node, entry, plan):
+        while entry < entries and not (
+            plan.nodes[entry] == node
+            and text_at(data, p + ONE, end, plan.keys, bounds[entry], bounds[entry + 1])
+        ):
             entry += 1
-        if entry == len(plan.nodes):
+        if entry == entries:
             return -1, p
         plan.following[before] = entry
     if plan.seen_entries[entry] == plan.stamp[0]:
         return -1, p
     plan.seen_entries[entry] = plan.stamp[0]
-    p = after_space(data, p + ONE + plan.bounds[entry + 1] - plan.bounds[entry], end)
+    p = after_space(data, p + ONE + bounds[entry + 1] - bounds[entry], end)
     if p == end or data[p] != 58:
         return -1, p
     return entry, after_space(data, p + ONE, end)
 
 
 @njit
-def key_is(data: NDArray[np.uint8], p: Place, end: Place, node: int, entry: int, plan: JsonPlan) -> bool:
-    """Whether the key that begins at `p` is this entry's."""
-    begin = plan.bounds[entry]
-    length = plan.bounds[entry + 1] - begin
-    if plan.nodes[entry] != node or length > end - p:
+def text_at(
+    data: NDArray[np.uint8], p: Place, end: Place, keys: NDArray[np.uint8], begin: Place, stop: Place
+) -> bool:
+    """Whether ``keys[begin:stop]`` stands at `p`."""
+    if stop - begin > end - p:
         return False
-    for i in range(length):  # noqa: SIM110 - kernels have no generators
-        if data[p + i] != plan.keys[begin + i]:
+    for i in range(begin, stop):  # noqa: SIM110 - kernels have no generators
+        if data[p + i - begin] != keys[i]:
             return False
     return True
 
