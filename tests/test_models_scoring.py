@@ -51,12 +51,21 @@ def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name):
         assert np.concatenate([scorer.field_shares(cut) for cut in cuts]).tobytes() == shares[:n].tobytes()
 
 
-def test_a_row_scores_alike_at_every_place_of_a_chunk():
-    scorer, x = model(), rows(CHUNK)
-    x[:] = x[0]
-    scored = scorer.score(x)
-    assert len(set(scored.score.tolist())) == 1
-    assert (scored.features == scored.features[0]).all()
+@pytest.mark.parametrize("width", [1, 5, 7, 9, 11, 31, 118])
+@pytest.mark.parametrize(("members", "hidden", "latent"), [(5, (32, 16), 8), (1, (9,), 5), (3, (5, 7), 1)])
+@pytest.mark.parametrize("name", ["dae", "dp_vae"])
+def test_a_row_scores_alike_at_every_place_of_a_chunk(name, width, members, hidden, latent):
+    options = DetectorOptions(members=members, hidden=hidden, latent=latent)
+    detector = make_detector(name, width, options, seed=1)
+    detector.prepare()
+    row = torch.randn(1, width, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        x = row.expand(CHUNK, -1).contiguous()
+        scores, latents = detector.score(x)
+        parts = detector.contributions(x)
+    assert (scores == scores[:, :1]).all()
+    assert (latents == latents[:, :1]).all()
+    assert (parts == parts[:1]).all()
 
 
 def test_the_score_is_the_mean_over_the_members_and_the_features_are_latents_and_level():

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+NARROW = 16
+"""Products of 5 to 7 or 9 to 11 columns round a row by its place among the others; from 12 on none was seen
+to. Scoring therefore computes nothing narrower than this."""
 
 
 class EnsembleLinear(nn.Module):
@@ -18,9 +23,10 @@ class EnsembleLinear(nn.Module):
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(inputs)
+        self.outputs = outputs
         self.weight = nn.Parameter(_uniform((members, inputs, outputs), bound, generator))
         self.bias = nn.Parameter(_uniform((members, 1, outputs), bound, generator)) if bias else None
-        self._joint: tuple[Tensor, Tensor | None] | None = None
+        self._prepared: _Prepared | None = None
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
         """Map x [K, B, inputs], or rows [n, inputs] that all members share, to [K, B or n, outputs].
@@ -29,30 +35,69 @@ class EnsembleLinear(nn.Module):
         """
         if x.dim() == 2:
             return self._shared(x)
-        weight = self.weight.detach() if frozen else self.weight
-        if self.bias is None:
-            return torch.bmm(x, weight)
-        return torch.baddbmm(self.bias.detach() if frozen else self.bias, x, weight)
+        weight, bias = self._own(frozen=frozen)
+        x = _widened(x, weight.shape[1])
+        out = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
+        return _narrowed(out, self.outputs)
 
     def error(self, x: Tensor, target: Tensor) -> Tensor:
         """``self(x) - target`` [K, B, outputs], added up inside the product; target [K or none, B, outputs]."""
-        start = -target.expand(len(self.weight), -1, -1) if self.bias is None else self.bias - target
-        return start.baddbmm_(x, self.weight)
+        weight, bias = self._own(frozen=False)
+        target = _widened(target, weight.shape[2])
+        start = -target.expand(len(weight), -1, -1) if bias is None else bias - target
+        return _narrowed(start.baddbmm_(_widened(x, weight.shape[1]), weight), self.outputs)
 
     def _shared(self, x: Tensor) -> Tensor:
         """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
-        members, _, outputs = self.weight.shape
-        weight, bias = self._joint or self._side_by_side()
-        flat = x @ weight if bias is None else torch.addmm(bias, x, weight)  # [n, K * outputs]
-        return flat.view(len(x), members, outputs).transpose(0, 1)
+        ready = self._prepared or _Prepared.of(self.weight, self.bias)
+        x = _widened(x, len(ready.joint))
+        flat = x @ ready.joint if ready.joint_bias is None else torch.addmm(ready.joint_bias, x, ready.joint)
+        return _narrowed(flat.view(len(x), len(self.weight), -1).transpose(0, 1), self.outputs)
 
-    def _side_by_side(self) -> tuple[Tensor, Tensor | None]:
-        weight = self.weight.transpose(0, 1).reshape(self.weight.shape[1], -1).contiguous()
-        return weight, None if self.bias is None else self.bias.reshape(-1)
+    def _own(self, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
+        """The weight [K, inputs, outputs] and bias [K, 1, outputs] to use, widened once prepared."""
+        if self._prepared is not None:
+            return self._prepared.weight, self._prepared.bias
+        if frozen:
+            return self.weight.detach(), None if self.bias is None else self.bias.detach()
+        return self.weight, self.bias
 
     def prepare(self) -> None:
-        """Lay the weights out for shared rows once; call it when they will change no more."""
-        self._joint = self._side_by_side()
+        """Lay the weights out for scoring once; call it when they will change no more."""
+        bias = None if self.bias is None else self.bias.detach()
+        self._prepared = _Prepared.of(self.weight.detach(), bias)
+
+
+class _Prepared(NamedTuple):
+    """A layer's weights, at least `NARROW` wide in both directions, filled up with zeros."""
+
+    weight: Tensor
+    """[K, inputs, outputs]"""
+    bias: Tensor | None
+    """[K, 1, outputs]"""
+    joint: Tensor
+    """[inputs, K * outputs], all members side by side."""
+    joint_bias: Tensor | None
+    """[K * outputs]"""
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None) -> _Prepared:
+        """Lay out a weight [K, inputs, outputs] and a bias [K, 1, outputs]."""
+        rows, columns = (max(0, NARROW - size) for size in weight.shape[1:])
+        weight = nn.functional.pad(weight, (0, columns, 0, rows))
+        bias = None if bias is None else nn.functional.pad(bias, (0, columns))
+        joint = weight.transpose(0, 1).flatten(1).contiguous()
+        return cls(weight, bias, joint, None if bias is None else bias.flatten())
+
+
+def _widened(x: Tensor, width: int) -> Tensor:
+    """`x` with zeros after its last column, up to `width` of them."""
+    return x if x.shape[-1] == width else nn.functional.pad(x, (0, width - x.shape[-1]))
+
+
+def _narrowed(x: Tensor, width: int) -> Tensor:
+    """The first `width` columns of `x`."""
+    return x if x.shape[-1] == width else x[..., :width]
 
 
 class EnsembleMLP(nn.Module):

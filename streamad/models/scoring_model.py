@@ -100,9 +100,10 @@ class ScoringModel:
 
     def _padded(self, x: NDArray[np.float32]) -> Tensor:
         """At most `CHUNK` rows, filled up with zeros, on the device."""
-        if len(x) < CHUNK:
-            x = np.concatenate((x, np.zeros((CHUNK - len(x), x.shape[1]), dtype=np.float32)))
-        return torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
+        # always a copy: where a slice of the batch happens to begin in memory can change the last bits as well
+        rows = torch.zeros((CHUNK, x.shape[1]))
+        rows[: len(x)] = torch.from_numpy(np.ascontiguousarray(x))
+        return rows.to(self._device)
 
     def raw_features(self, x: NDArray[np.float32]) -> Tensor:
         """The head features of encoded rows [n, D] before they are standardised, [n, F]."""
