@@ -1,0 +1,115 @@
+"""`streamad queue`: which events are asked about, and how."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from commands_help import HOSTILE, HOSTILE_SHOWN, Commands, fill, open_store, seen
+
+from streamad.learning.query import choose
+from streamad.state.pool import PoolRow
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    return Commands(tmp_path, capsys, monkeypatch)
+
+
+def row(n, p_value, *, signature="http", kind="candidate", probability=None, score=1.0):
+    return PoolRow(n, f"e:{n}", None, kind, n, score, p_value, probability, signature, [], {}, labeled=False)
+
+
+def chosen(rows, limit):
+    return [one.n for one in choose(rows, limit)]
+
+
+def test_the_most_anomalous_come_first():
+    assert chosen([row(1, 0.3), row(2, 0.001), row(3, 0.02), row(4, 0.1)], 3) == [2, 3, 4]
+
+
+def test_a_burst_takes_turns_with_other_kinds_of_events():
+    burst = [row(n, 1e-6 * n, signature="flood") for n in range(1, 51)]
+    others = [row(60, 1e-3, signature="scan"), row(61, 5e-3, signature="login")]
+    assert chosen([*burst, *others], 5) == [1, 60, 61, 2, 3]
+
+
+def test_with_labels_some_of_the_questions_are_about_uncertain_events():
+    rows = [row(n, 1e-4 * (n + 1), probability=0.99, signature=str(n)) for n in range(20)]
+    rows += [row(n, 0.9, probability=p, signature=str(n)) for n, p in ((30, 0.8), (31, 0.52), (32, 0.4))]
+    assert chosen(rows, 10) == [0, 1, 2, 3, 4, 5, 6, 7, 31, 32]
+
+
+def test_a_few_of_the_questions_are_about_random_events_the_newest_of_them():
+    rows = [row(n, 1e-4 * (n + 1), signature=str(n)) for n in range(20)]
+    rows += [row(30, 0.7, kind="random"), row(31, 0.9, kind="random"), row(32, 0.8, kind="random")]
+    assert chosen(rows, 20) == [*range(18), 32, 31]
+
+
+def test_equal_p_values_are_told_apart_by_the_score_and_then_by_age():
+    rows = [row(1, 0.1, score=1.0), row(2, 0.1, score=3.0), row(3, 0.1, score=1.0), row(4, None)]
+    assert chosen(rows, 4) == [2, 3, 1, 4]
+
+
+def test_the_choice_does_not_depend_on_the_order_of_the_pool_and_is_filled_up():
+    source = random.Random(3)
+    kinds = ("alert", "candidate", "random")
+    rows = [
+        row(n, source.random(), signature=str(n % 7), kind=source.choice(kinds), probability=source.random())
+        for n in range(200)
+    ]
+    expected = chosen(rows, 40)
+    source.shuffle(rows)
+    assert chosen(rows, 40) == expected
+    assert len(set(expected)) == 40
+    assert sorted(chosen(rows, 1000)) == list(range(200))
+    assert chosen(rows, 0) == chosen([], 5) == []
+
+
+def test_programs_get_a_question_a_line(tmp_path, command):
+    fill(tmp_path, seen(1, key="k", probability=0.25), seen(2, kind="random", p_value=0.4))
+    assert command.rows("queue", "--limit", "1") == [
+        {
+            "event_id": "net/log.csv:1",
+            "key": "k",
+            "p_value": 0.0001,
+            "anomaly_probability": 0.25,
+            "reasons": [{"field": "bytes", "value": 54540, "share": 0.414}],
+            "record": {"user": "k", "bytes": 54540, "service": "http"},
+        }
+    ]
+    assert len(command.rows("queue")) == 2
+
+
+def test_labeled_events_are_not_asked_about_again(tmp_path, command):
+    fill(tmp_path, seen(1), seen(2))
+    command("label", "net/log.csv:1", "normal")
+    assert [one["event_id"] for one in command.rows("queue")] == ["net/log.csv:2"]
+
+
+def test_people_see_a_table_whose_ids_are_whole(tmp_path, command):
+    fill(tmp_path, seen(1, key="bob", probability=0.25), seen(123456, kind="random", p_value=0.4))
+    assert command.screen("queue") == [
+        "EVENT                P-VALUE  ANOMALY?  KIND  WHY",
+        "net/log.csv:1 (bob)  0.0001   25 %      http  bytes 54540 (41 %)",
+        "net/log.csv:123456   0.4      -         http  bytes 54540 (41 %)",
+    ]
+
+
+def test_json_on_a_terminal_is_what_programs_get(tmp_path, command):
+    fill(tmp_path, seen(1), seen(2))
+    assert command.screen("queue", "--json") == command("queue").out.splitlines()
+
+
+def test_hostile_text_is_spelled_out(tmp_path, command):
+    fill(tmp_path, seen(1, key=HOSTILE, signature=HOSTILE))
+    shown = command("queue", terminal=True).out
+    assert HOSTILE_SHOWN[:40] in shown
+    assert "".join(shown.splitlines()).isprintable()
+
+
+def test_an_empty_queue_is_said_on_stderr(tmp_path, command):
+    with open_store(tmp_path):
+        pass
+    assert command("queue", terminal=True) == ("", "nothing to ask about yet\n")
+    assert command("queue") == ("", "")
