@@ -78,6 +78,7 @@ def replay(args: argparse.Namespace) -> int:
 
 def _replayed(live: Live, args: argparse.Namespace) -> dict[str, Any] | None:
     if live.finished:
+        _scores_of_finished(live, args)
         console(results=False).print("this replay is finished; --fresh starts anew and keeps the labels")
         return None
     live.engine.run()
@@ -87,6 +88,13 @@ def _replayed(live: Live, args: argparse.Namespace) -> dict[str, Any] | None:
     if live.scores is not None:
         live.scores.finish(args.scores)
     return summary_of(live)
+
+
+def _scores_of_finished(live: Live, args: argparse.Namespace) -> None:
+    """The file of ``--scores`` once more: the call that finished the replay may have been killed before it."""
+    if live.scores is not None and live.feed.restored is not None:
+        live.scores.resume(live.feed.restored[1]["engine"]["records"])
+        live.scores.finish(args.scores)
 
 
 def summary_of(live: Live) -> dict[str, Any]:
@@ -108,11 +116,15 @@ def _show(summary: Mapping[str, Any]) -> None:
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """SIGTERM and SIGINT drain; a second SIGINT ends the process at once, which loses nothing either."""
+    draining = False
 
     def drain(number: int, _frame: object) -> None:
-        if number == signal.SIGINT and stop.is_set():
+        nonlocal draining
+        if draining and number == signal.SIGINT:
             os._exit(130)
-        stop.set()
+        if not draining:  # setting it takes a lock, which a handler within a handler would wait for
+            draining = True
+            stop.set()
 
     before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

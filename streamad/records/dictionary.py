@@ -74,13 +74,18 @@ class Dictionary:
         """Held while a block is decoded: codes and generation belong together."""
         self.tables = Tables.empty(len(self.fields), self.capacity)
         self._codes: list[dict[str, int]] = [{} for _ in self.fields]
-        self._changes = 0
 
-    @property
-    def changes(self) -> int:
-        """Grows with every admission and rebuild: while it stands still, a saved `state` is still good."""
+    def extent(self, before: int) -> tuple[int, int]:
+        """The generation, and how many values records below number `before` brought.
+
+        While both stand still, so does what `state` gives. Values that were read ahead do not count yet.
+        """
         with self.lock:
-            return self._changes + int(self.tables.counts.sum())
+            tables = self.tables
+            seen = [
+                row[1:count] < before for row, count in zip(tables.first_seen, tables.counts, strict=True)
+            ]
+            return self.generation, sum(int(rows.sum()) for rows in seen)
 
     def values(self, field: int) -> list[str]:
         """The values of a field; the index is the code, and code 0 (other) is the empty string."""
@@ -116,13 +121,11 @@ class Dictionary:
                 for field in range(len(self.fields))
             ]
             old = [self.values(field) for field in range(len(self.fields))]
-            changes = self.changes
             self._clear()
             for field, values in enumerate(held):
                 for value, first_seen in values.items():
                     self._admit(field, value, first_seen)
             self.generation += 1
-            self._changes = changes + 1 - int(self.tables.counts.sum())
             return [self._remap_table(field, values) for field, values in enumerate(old)]
 
     def state(self, before: int) -> dict[str, Any]:

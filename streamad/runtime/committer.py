@@ -12,6 +12,7 @@ from streamad.ports import Commit
 from streamad.records.batch import Batch, Cursor
 from streamad.runtime.counters import Counters, Quality
 from streamad.runtime.transaction import Transaction
+from streamad.runtime.window import Piece, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Committer:
         self.counters, self.quality = Counters(), Quality()
         self.finished = False
         self.met: list[dict[str, Any]] = []
-        self._window: deque[tuple[int, dict[str, Cursor]]] = deque()
+        self._window = Window(feed.config.training.window.records, learner.reference_rows)
         self._outcomes: deque[tuple[int, int]] = deque()
 
     def commit(self, *, finished: bool = False) -> None:
@@ -59,7 +60,7 @@ class Committer:
             quality.add(scored.scores.p_value, scored.batch.truth, scored.threshold)
         step("commit.2")
         if self._feed.scores_file is not None:
-            self._feed.scores_file.append(transaction.batches)
+            self._feed.scores_file.append(self.records, transaction.batches)
         step("commit.3")
         records = self.records + transaction.records
         window, outcomes = self._window_after(transaction), self._outcomes_after(transaction)
@@ -67,7 +68,7 @@ class Committer:
             "records": records,
             "counters": counters.state(),
             "quality": quality.state(),
-            "window": list(window[0]) if window else [records, positions],
+            "window": list(window.start() or (records, positions)),
             "outcomes": list(outcomes),
             "finished": finished,
             "identity": dict(self._feed.identity),
@@ -118,7 +119,7 @@ class Committer:
 
     def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
         """Note a re-read batch of the window and where it was read from."""
-        self._window.append((batch.first, before))
+        self._window.add(self._piece(batch, before))
 
     def _counted(self, transaction: Transaction) -> Counters:
         counters = self.counters.copy()
@@ -132,17 +133,17 @@ class Committer:
                 counters.unknown_fields[name] = counters.unknown_fields.get(name, 0) + count
         return counters
 
-    def _window_after(self, transaction: Transaction) -> deque[tuple[int, dict[str, Cursor]]]:
-        """Where the window's batches begin, the oldest dropped when the next one covers the window too."""
-        window = deque(self._window)
+    def _window_after(self, transaction: Transaction) -> Window:
+        window = self._window.copy()
         before = dict(self.positions)
         for scored in transaction.batches:
-            window.append((scored.batch.first, dict(before)))
+            window.add(self._piece(scored.batch, dict(before)))
             before[scored.batch.block.partition] = scored.batch.block.cursor
-        keep_from = self.records + transaction.records - self._feed.config.training.window.records
-        while len(window) > 1 and window[1][0] <= keep_from:
-            window.popleft()
         return window
+
+    def _piece(self, batch: Batch, before: dict[str, Cursor]) -> Piece:
+        rows = len(batch) - len(batch.rejections)
+        return Piece(batch.first, before, rows, len(self._learner.held_out_rows(batch)))
 
     def _outcomes_after(self, transaction: Transaction) -> deque[tuple[int, int]]:
         """(records, rejected) of the transactions that make up the breaker's window."""

@@ -167,7 +167,7 @@ class Engine:
                 raise InputError("the source holds no records")
             return self._first_fit(ended=True)
         self._commit(finished=True)
-        return False
+        return not self._committer.finished  # an aborted commit is read and scored again
 
     def _commit_if_due(self) -> None:
         open_ = self._committer.open

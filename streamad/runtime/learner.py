@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Held-out records that the calibration remembers; fewer than the window holds out, so that a
-#: re-read window always brings them all back.
+#: Held-out records that the calibration remembers: fewer than the window usually holds out.
 _REFERENCE_ROWS, _REFERENCE_SHARE = 10_000, 0.08
 
 
@@ -56,7 +55,11 @@ class Learner:
         """Requests fulfilled since the last commit."""
         self.promotions = 0
         self._effective_at = 0  # the record number at which the scorer's version took over
-        self._dictionary_saved = -1
+        self.reference_rows = min(
+            _REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1)
+        )
+        """Held-out records that the calibration remembers."""
+        self._dictionary_saved = self._dictionary_due = (-1, 0)
 
     # ---- at a batch boundary -------------------------------------------------------------------
 
@@ -116,7 +119,9 @@ class Learner:
 
     def start_from(self, artifact: Artifact) -> None:
         """Begin with a version that is there already, in place of a warm-up."""
-        self._feed.retraining.plan.last_version = self._feed.last_version
+        plan = self._feed.retraining.plan
+        plan.last_version, plan.label_position = self._feed.last_version, artifact[0]["label_position"]
+        self._feed.book.restore(self._feed.log_entries)
         self._swap(artifact, 0, ())
 
     # ---- after a commit ------------------------------------------------------------------------
@@ -126,10 +131,11 @@ class Learner:
         scorer = self.scorer
         assert scorer is not None
         self.applied, self.versions, self.handled = [], [], []
+        self._dictionary_saved = self._dictionary_due
         for scored in committed:
             self.append(self._feed.buffer, scored.batch)
             if scored.version == scorer.version:
-                rows = self._held_out_rows(scored.batch)
+                rows = self.held_out_rows(scored.batch)
                 scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
         scorer.recalibrate()
         self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
@@ -137,7 +143,9 @@ class Learner:
     def begin_training_if_due(self, records: int) -> None:
         """Start a background training after the commit of record number `records`, if one is due."""
         retraining = self._feed.retraining
-        if self.scorer is not None and retraining.due(records, self._feed.book.position):
+        if self.scorer is None or not len(self._feed.buffer):
+            return
+        if retraining.due(records, self._feed.book.position):
             self.begin(self._feed.buffer, records)
             self._feed.on_step("training_begun")
 
@@ -154,8 +162,8 @@ class Learner:
                 "retraining": self._feed.retraining.state(),
             }
         }
-        if self._feed.dictionary.changes != self._dictionary_saved:
-            self._dictionary_saved = self._feed.dictionary.changes
+        self._dictionary_due = self._feed.dictionary.extent(records)
+        if self._dictionary_due != self._dictionary_saved:
             state["dictionary"] = self._feed.dictionary.state(records)
         return state
 
@@ -172,7 +180,7 @@ class Learner:
         scorer.bind(self._values())
         for batch in window:
             self.append(self._feed.buffer, batch)
-            rows = self._held_out_rows(batch)
+            rows = self.held_out_rows(batch)
             rows = rows[batch.first + rows >= effective_at]
             scored = scorer.score(batch.numbers[rows], batch.codes[rows])
             scorer.extend(scored.features, scored.base)
@@ -227,8 +235,12 @@ class Learner:
 
     def _make_scorer(self, artifact: Artifact) -> Scorer:
         detector = self._feed.config.detector
-        rows = min(_REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1))
-        return Scorer(*artifact, device=detector.device, threads=detector.threads, reference_rows=rows)
+        return Scorer(
+            *artifact,
+            device=detector.device,
+            threads=detector.threads,
+            reference_rows=self.reference_rows,
+        )
 
     def _adopt(self, scorer: Scorer, number: int) -> None:
         scorer.bind(self._values())
@@ -254,7 +266,8 @@ class Learner:
             times = np.full(len(rows), self._feed.clock.micros())
         buffer.append(batch.numbers[rows], batch.codes[rows], batch.first + rows, times)
 
-    def _held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+    def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+        """The accepted rows of a batch that are never trained on."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
         return rows[held_out(batch.first + rows, self._feed.seed)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from streamad.records.batch import MISSING_TIME
@@ -10,6 +11,8 @@ from streamad.records.batch import MISSING_TIME
 if TYPE_CHECKING:
     from streamad.records.batch import Batch
     from streamad.runtime.clock import Clock
+
+_SLICE_SECONDS = 0.05
 
 
 class Pace:
@@ -22,13 +25,16 @@ class Pace:
         self._records = 0
 
     def wait(self, batch: Batch) -> None:
-        """Sleep until this batch may go on; a stop ends the sleep."""
+        """Sleep until this batch may go on; a stop ends the sleep.
+
+        In slices, since waiting for `stop` itself takes a lock that the signal handler needs to set it.
+        """
         if self._began is None:
             self._began = self._clock.seconds()
         self._records += len(batch)
         due = self._began + self._offset(batch)
-        if (pause := due - self._clock.seconds()) > 0:
-            self._stop.wait(pause)
+        while not self._stop.is_set() and (pause := due - self._clock.seconds()) > 0:
+            time.sleep(min(pause, _SLICE_SECONDS))
 
     def _offset(self, batch: Batch) -> float:
         if self._rate:

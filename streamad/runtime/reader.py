@@ -48,7 +48,7 @@ class Reader:
         """Read on from `positions`; the next record has the number `first`."""
         self._source.seek(positions)
         self._next = first
-        self._stopping = False
+        self._stopping, self._error = False, None
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 

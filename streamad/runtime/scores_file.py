@@ -53,14 +53,16 @@ class ScoresFile:
                 raise StateError("the replay was begun without --scores; --fresh --scores FILE starts anew")
             file.truncate(records * _ROW.itemsize)
 
-    def append(self, batches: Sequence[Scored]) -> None:
-        """Write the rows of a transaction and sync them, before it is committed."""
+    def append(self, records: int, batches: Sequence[Scored]) -> None:
+        """Write the rows of a transaction behind `records` committed ones and sync them, before it is committed."""
         new = {scored.batch.block.partition for scored in batches} - self._parts.keys()
         if new:
             for name in sorted(new):
                 self._parts[name] = len(self._parts)
             self._parts_path.write_text(json.dumps(list(self._parts)), encoding="utf-8")
-        with self._path.open("ab") as file:
+        with self._path.open("r+b") as file:
+            file.truncate(records * _ROW.itemsize)  # what is there may stem from a commit that was aborted
+            file.seek(0, os.SEEK_END)
             for scored in batches:
                 file.write(self._rows(scored).tobytes())
             file.flush()

@@ -1,0 +1,57 @@
+"""Where to read again from after a restart, so that everything learned from recent records comes back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from streamad.records.batch import Cursor
+
+
+class Piece(NamedTuple):
+    """One committed batch."""
+
+    first: int
+    """Its first record number."""
+    before: dict[str, Cursor]
+    """Where every partition stood before it."""
+    rows: int
+    """Accepted records: rejected ones take no room in the buffer."""
+    held_out: int
+    """Those of them that the reference may hold."""
+
+
+class Window:
+    """The youngest committed batches that together hold `rows` accepted records and `held_out` reference rows.
+
+    Counted, not estimated: a window short of a single row would train another model after a crash.
+    """
+
+    def __init__(self, rows: int, held_out: int) -> None:
+        self._rows, self._held_out = rows, held_out
+        self._pieces: deque[Piece] = deque()
+        self._spare_rows, self._spare_held_out = -rows, -held_out
+
+    def add(self, piece: Piece) -> None:
+        """Append a batch; the oldest ones go as soon as the others suffice."""
+        self._pieces.append(piece)
+        self._spare_rows += piece.rows
+        self._spare_held_out += piece.held_out
+        while (
+            self._spare_rows >= (oldest := self._pieces[0]).rows and self._spare_held_out >= oldest.held_out
+        ):
+            self._pieces.popleft()
+            self._spare_rows -= oldest.rows
+            self._spare_held_out -= oldest.held_out
+
+    def copy(self) -> Window:
+        """An independent copy."""
+        window = Window(self._rows, self._held_out)
+        window._pieces = self._pieces.copy()
+        window._spare_rows, window._spare_held_out = self._spare_rows, self._spare_held_out
+        return window
+
+    def start(self) -> tuple[int, dict[str, Cursor]] | None:
+        """The first record number and the cursors to read it from; None while there is no batch."""
+        return (self._pieces[0].first, self._pieces[0].before) if self._pieces else None
