@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-NARROW = 16
-"""Products of 5 to 7 or 9 to 11 columns round a row by its place among the others; from 12 on none was seen
-to. Scoring therefore computes nothing narrower than this."""
+NARROW, STEP = 16, 8
+"""Prepared for scoring, every product is at least `NARROW` columns wide: those of 5 to 7 or 9 to 11 columns
+round a row by its place among the others (from 12 on none was seen to). Multiples of `STEP` are quicker."""
 
 
 class EnsembleLinear(nn.Module):
@@ -33,26 +33,30 @@ class EnsembleLinear(nn.Module):
 
         With `frozen` no gradient reaches the layer's own parameters, only what lies before it.
         """
+        return _narrowed(self.wide(x, frozen=frozen), self.outputs)
+
+    def wide(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Like `forward`, with columns of zeros behind the outputs once prepared; takes such x as well."""
         if x.dim() == 2:
-            return self._shared(x)
+            if self._prepared is not None:
+                return self._shared(x, self._prepared)
+            x = x.expand(len(self.weight), -1, -1)
         weight, bias = self._own(frozen=frozen)
-        x = _widened(x, weight.shape[1])
-        out = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
-        return _narrowed(out, self.outputs)
+        weight = weight[:, : x.shape[-1]]
+        return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
     def error(self, x: Tensor, target: Tensor) -> Tensor:
         """``self(x) - target`` [K, B, outputs], added up inside the product; target [K or none, B, outputs]."""
         weight, bias = self._own(frozen=False)
         target = _widened(target, weight.shape[2])
         start = -target.expand(len(weight), -1, -1) if bias is None else bias - target
-        return _narrowed(start.baddbmm_(_widened(x, weight.shape[1]), weight), self.outputs)
+        return _narrowed(start.baddbmm_(x, weight[:, : x.shape[-1]]), self.outputs)
 
-    def _shared(self, x: Tensor) -> Tensor:
+    def _shared(self, x: Tensor, ready: _Prepared) -> Tensor:
         """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
-        ready = self._prepared or _Prepared.of(self.weight, self.bias)
         x = _widened(x, len(ready.joint))
         flat = x @ ready.joint if ready.joint_bias is None else torch.addmm(ready.joint_bias, x, ready.joint)
-        return _narrowed(flat.view(len(x), len(self.weight), -1).transpose(0, 1), self.outputs)
+        return flat.view(len(x), len(self.weight), -1).transpose(0, 1)
 
     def _own(self, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
         """The weight [K, inputs, outputs] and bias [K, 1, outputs] to use, widened once prepared."""
@@ -69,7 +73,7 @@ class EnsembleLinear(nn.Module):
 
 
 class _Prepared(NamedTuple):
-    """A layer's weights, at least `NARROW` wide in both directions, filled up with zeros."""
+    """A layer's weights, filled up with zeros."""
 
     weight: Tensor
     """[K, inputs, outputs]"""
@@ -83,7 +87,7 @@ class _Prepared(NamedTuple):
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None) -> _Prepared:
         """Lay out a weight [K, inputs, outputs] and a bias [K, 1, outputs]."""
-        rows, columns = (max(0, NARROW - size) for size in weight.shape[1:])
+        rows, columns = (max(NARROW, -(-size // STEP) * STEP) - size for size in weight.shape[1:])
         weight = nn.functional.pad(weight, (0, columns, 0, rows))
         bias = None if bias is None else nn.functional.pad(bias, (0, columns))
         joint = weight.transpose(0, 1).flatten(1).contiguous()
@@ -125,9 +129,10 @@ class EnsembleMLP(nn.Module):
         return out
 
     def _hidden(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """The last hidden layer [K, B, sizes[-2]]."""
+        """The last hidden layer [K, B, sizes[-2] or more]."""
         for layer in self.layers[:-1]:
-            x = nn.functional.leaky_relu_(layer(x, frozen=frozen), self.SLOPE)
+            assert isinstance(layer, EnsembleLinear)
+            x = nn.functional.leaky_relu_(layer.wide(x, frozen=frozen), self.SLOPE)
         return x
 
 
