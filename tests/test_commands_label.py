@@ -89,7 +89,7 @@ def test_a_name_of_nothing_is_refused_in_harmless_words(tmp_path, command):
 def test_a_label_of_a_record_that_has_not_come_by_waits_for_it(tmp_path, command):
     fill(tmp_path, seen(1))
     assert command.screen("label", "net/log.csv:99", "anomaly") == [
-        "net/log.csv:99 anomaly: taken, waits for its record to come by"
+        "net/log.csv:99 anomaly: taken, but waits for its record, which is not kept here"
     ]
     (found,) = command.rows("status")
     assert found["labels"] == {"anomaly": 1, "normal": 0, "waiting": 1}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BECAME = {
     "added": "taken",
     "known": "known already, nothing changed",
-    "waiting": "taken, waits for its record to come by",
+    "waiting": "taken, but waits for its record, which is not kept here",
 }
 
 
