@@ -89,7 +89,7 @@ def open_feed(job: Job) -> Iterator[Live]:
     _check_times(job, config)
     clock = Clock()
     with ExitStack() as stack:
-        options, source = _open_source(job, config)
+        options, source = open_source(job, config)
         stack.callback(source.close)
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
@@ -177,7 +177,8 @@ def _build(
 # ---- source and sinks ----------------------------------------------------------------------------
 
 
-def _open_source(job: Job, config: Config) -> tuple[SourceOptions, Source]:
+def open_source(job: Job, config: Config) -> tuple[SourceOptions, Source]:
+    """The source that the config or the command line names, not yet read. Raises `InputError`."""
     tree = dict(config.source)
     if job.files:
         tree |= {"type": "files", "paths": [str(path.absolute()) for path in job.files]}
