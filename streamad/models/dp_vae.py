@@ -58,7 +58,7 @@ class DPVAE(Detector):
         """``-ELBO_normal`` at z = mean (section 4.3), [K, n], and the means [K, n, d]."""
         mean, log_variance = self.posterior(x)
         error = mean_square(self.decoder.error(mean, x))
-        return error + self.BETA * divergence(mean, log_variance), mean
+        return error.add_(divergence(mean, log_variance), alpha=self.BETA), mean
 
     def contributions(self, x: Tensor) -> Tensor:
         """The squared error of each column over D, and its part in the divergence, members' mean, [n, D].

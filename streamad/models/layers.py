@@ -42,7 +42,7 @@ class EnsembleLinear(nn.Module):
                 return self._shared(x, self._prepared)
             x = x.expand(len(self.weight), -1, -1)
         weight, bias = self._own(frozen=frozen)
-        weight = weight[:, : x.shape[-1]]
+        weight = _rows(weight, x.shape[-1])
         return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
 
     def error(self, x: Tensor, target: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class EnsembleLinear(nn.Module):
         weight, bias = self._own(frozen=False)
         target = _widened(target, weight.shape[2])
         start = -target.expand(len(weight), -1, -1) if bias is None else bias - target
-        return _narrowed(start.baddbmm_(x, weight[:, : x.shape[-1]]), self.outputs)
+        return _narrowed(start.baddbmm_(x, _rows(weight, x.shape[-1])), self.outputs)
 
     def _shared(self, x: Tensor, ready: _Prepared) -> Tensor:
         """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
@@ -92,6 +92,11 @@ class _Prepared(NamedTuple):
         bias = None if bias is None else nn.functional.pad(bias, (0, columns))
         joint = weight.transpose(0, 1).flatten(1).contiguous()
         return cls(weight, bias, joint, None if bias is None else bias.flatten())
+
+
+def _rows(weight: Tensor, count: int) -> Tensor:
+    """The first `count` rows of a weight [K, inputs, outputs]: what lies behind them meets only zeros."""
+    return weight if weight.shape[1] == count else weight[:, :count]
 
 
 def _widened(x: Tensor, width: int) -> Tensor:

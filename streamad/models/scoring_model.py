@@ -68,21 +68,20 @@ class ScoringModel:
 
     def score(self, x: NDArray[np.float32]) -> Scored:
         """Score encoded rows [n, D]."""
-        score = np.empty(len(x))
-        features = np.empty((len(x), self.head_width))
+        score = torch.empty(len(x), dtype=torch.float64)
+        features = torch.empty((len(x), self.head_width), dtype=torch.float64)
         with torch.inference_mode():
             for start in range(0, len(x), CHUNK):
-                level, row = self._score_chunk(x[start : start + CHUNK])
-                score[start : start + CHUNK] = level
-                features[start : start + CHUNK] = row
-        return Scored(score, features)
+                part = slice(start, start + CHUNK)
+                score[part], features[part] = self._score_chunk(x[part])
+        return Scored(score.numpy(), features.numpy())
 
-    def _score_chunk(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _score_chunk(self, x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
         """Mean scores and head features of at most `CHUNK` rows."""
         scores, latents = self._detector.score(self._padded(x))
         score = torch.nan_to_num_(scores.mean(0), nan=SCORE_LIMIT, posinf=SCORE_LIMIT).clamp_(min=0)
         features = self.stats.apply(raw_features(score, latents)).nan_to_num_(nan=0.0)
-        return score[: len(x)].cpu().numpy(), features[: len(x)].cpu().numpy()
+        return score[: len(x)], features[: len(x)]
 
     def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
