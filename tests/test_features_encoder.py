@@ -95,12 +95,12 @@ def test_a_column_missing_everywhere_is_encoded_as_nothing():
 
 
 def test_columns_over_many_decades_are_read_on_a_logarithmic_scale_and_others_are_not():
-    size = np.concatenate([np.full(98, 10.0), [-1e3, 1e9]])
+    size = np.repeat(10.0 ** np.arange(10), 10)
     encoder = fit(np.stack([size, np.arange(100) % 2], axis=1), [1] * 100)
     assert encoder.scaler.heavy.tolist() == [True, False]
     rows = np.array([[-1e3, 0], [0, 0], [10, 0], [1e4, 0], [1e6, 0]])
     encoded = encoder.bind(VALUES).encode(rows, np.ones((5, 1), np.int32))[:, 0]
-    assert (np.diff(encoded) > 0.5).all()
+    assert (np.diff(encoded) > 0.3).all()
 
 
 def test_tiny_numbers_get_a_logarithm_that_is_not_flat():
@@ -110,7 +110,7 @@ def test_tiny_numbers_get_a_logarithm_that_is_not_flat():
     assert encoded[1, 0] - encoded[0, 0] > 1
 
 
-@pytest.mark.parametrize(("scaling", "limit"), [("robust", 10), ("minmax", 1e6)])
+@pytest.mark.parametrize(("scaling", "limit"), [("robust", 3), ("minmax", 1e6)])
 def test_extreme_numbers_stay_extreme_and_finite(scaling, limit):
     encoder = fit([[0, 0], [1, 1]], [1, 1], options=FeatureOptions(scaling=scaling, min_count=1))
     rows = np.array([[1e308, -1e308], [np.inf, -np.inf]])

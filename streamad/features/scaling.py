@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROBUST_LIMIT = 10.0
-"""Robustly scaled values are clipped here: far outside of what was seen, and still finite."""
+ROBUST_LIMIT = 3.0
+"""Robustly scaled values are clipped here: farther out, one rare field would drown all others in the error."""
 
 MINMAX_LIMIT = 1e6
 """Min-max values are not clipped for the model's sake, only kept where float32 squares stay finite."""

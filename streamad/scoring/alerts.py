@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamad.records.batch import MISSING_TIME
-from streamad.training.holdout import sampled
+from streamad.training.holdout import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Describer:
         alerts = np.flatnonzero(scores.p_value < threshold)
         rest = np.flatnonzero(scores.p_value >= threshold)
         top = rest[np.argsort(scores.p_value[rest], kind="stable")[: self.candidates]]
-        drawn = rest[sampled(batch.first + rest, self.seed, self.sample)]
+        drawn = rest[chosen(batch.first + rest, self.seed, self.sample)]
         random = np.setdiff1d(drawn, top, assume_unique=True)
         rows = np.concatenate([alerts, top, random])
         kinds = ["alert"] * len(alerts) + ["candidate"] * len(top) + ["random"] * len(random)

@@ -39,12 +39,6 @@ def split(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return held
 
 
-def sampled(records: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
-    """A random `share` of the record numbers [n], drawn independently of `held_out`."""
-    out: NDArray[np.bool_] = _mixed(records, seed + 1) < np.uint64(min(int(share * 2**64), 2**64 - 1))
-    return out
-
-
 def _mixed(records: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014) over record number and seed."""
     offset = np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
