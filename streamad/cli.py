@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamad import __version__
 from streamad.errors import StreamadError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    root.add_argument("--version", action="version", version=f"streamad {__version__}")
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
     _making(commands)
     _running(commands)
