@@ -27,9 +27,10 @@ schema: {fields: {user: id, bytes: numeric, service: categorical}}
 
 
 def config(tmp_path):
-    """The feed's config file."""
+    """The feed's config file, written once: another thread may be reading it."""
     path = tmp_path / "net.yaml"
-    path.write_text(CONFIG, encoding="utf-8")
+    if not path.exists():
+        path.write_text(CONFIG, encoding="utf-8")
     return path
 
 

@@ -180,15 +180,17 @@ def test_labels_are_taken_while_the_daemon_commits(tmp_path, command):
     def write():
         with open_store(tmp_path) as store:
             number = 100
-            while not stop.is_set():
+            while not stop.wait(0.005):
                 number += 1
                 store.commit(Commit({}, number, alerts=[alert(seen(number))]))
 
     writer = threading.Thread(target=write)
     writer.start()
-    for number in range(10):
-        (said,) = command.rows("label", f"net/log.csv:{number}", "anomaly")
-        assert said["outcome"] == "added"
-    stop.set()
-    writer.join()
+    try:
+        for number in range(10):
+            (said,) = command.rows("label", f"net/log.csv:{number}", "anomaly")
+            assert said["outcome"] == "added"
+    finally:
+        stop.set()
+        writer.join()
     assert verdicts(tmp_path, *range(10)) == ["anomaly"] * 10

@@ -182,15 +182,19 @@ def test_reading_goes_on_while_the_daemon_commits(tmp_path, command):
     done = threading.Event()
 
     def write():
-        with open_store(tmp_path) as store:
-            for number in range(1, 101):
-                store.commit(Commit({}, 100 + number, alerts=[alert(seen(number))]))
-        done.set()
+        try:
+            with open_store(tmp_path) as store:
+                for number in range(1, 101):
+                    store.commit(Commit({}, 100 + number, alerts=[alert(seen(number))]))
+        finally:
+            done.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    while not done.is_set():
-        found = [one["event_id"] for one in command.rows("alerts", "--limit", "0")]
-        assert found == [f"net/log.csv:{n}" for n in range(1, len(found) + 1)]
-    writer.join()
+    try:
+        while not done.is_set():
+            found = [one["event_id"] for one in command.rows("alerts", "--limit", "0")]
+            assert found == [f"net/log.csv:{n}" for n in range(1, len(found) + 1)]
+    finally:
+        writer.join()
     assert len(command.rows("alerts", "--limit", "0")) == 100
