@@ -74,18 +74,13 @@ class Dictionary:
         """Held while a block is decoded: codes and generation belong together."""
         self.tables = Tables.empty(len(self.fields), self.capacity)
         self._codes: list[dict[str, int]] = [{} for _ in self.fields]
+        self._rebuilt = self.tables.counts.copy()
+        """[C] codes below this one were there when the generation began."""
 
     def extent(self, before: int) -> tuple[int, int]:
-        """The generation, and how many values records below number `before` brought.
-
-        While both stand still, so does what `state` gives. Values that were read ahead do not count yet.
-        """
+        """The generation, and how many values `state` gives: while both stand still, so does all of it."""
         with self.lock:
-            tables = self.tables
-            seen = [
-                row[1:count] < before for row, count in zip(tables.first_seen, tables.counts, strict=True)
-            ]
-            return self.generation, sum(int(rows.sum()) for rows in seen)
+            return self.generation, sum(len(self._saved(field, before)) for field in range(len(self.fields)))
 
     def values(self, field: int) -> list[str]:
         """The values of a field; the index is the code, and code 0 (other) is the empty string."""
@@ -125,23 +120,24 @@ class Dictionary:
             for field, values in enumerate(held):
                 for value, first_seen in values.items():
                     self._admit(field, value, first_seen)
+            self._rebuilt = self.tables.counts.copy()
             self.generation += 1
             return [self._remap_table(field, values) for field, values in enumerate(old)]
 
     def state(self, before: int) -> dict[str, Any]:
-        """JSON-able: the values that records below number `before` brought, in code order."""
+        """JSON-able, in code order: the values of the last rebuild, and those that records below `before` brought.
+
+        Values that were read ahead come again. Those of the rebuild do not: the artifact knows them, also where
+        it was fitted on records that are only scored later (the first one is).
+        """
         with self.lock:
             fields = {}
             for field, name in enumerate(self.fields):
-                first_seen = self.tables.first_seen[field].tolist()
-                held = [
-                    (value, first_seen[code])
-                    for code, value in enumerate(self.values(field))
-                    if code and first_seen[code] < before
-                ]
+                codes = self._saved(field, before)
                 fields[name] = {
-                    "values": [pair[0] for pair in held],
-                    "first_seen": [pair[1] for pair in held],
+                    "values": [self._value(field, code) for code in codes.tolist()],
+                    "first_seen": self.tables.first_seen[field, codes].tolist(),
+                    "rebuilt": int(self._rebuilt[field]),
                 }
             return {"generation": self.generation, "fields": fields}
 
@@ -153,10 +149,17 @@ class Dictionary:
         made = cls(fields, capacity)
         made.generation = int(state["generation"])
         for field, name in enumerate(made.fields):
-            saved = state["fields"].get(name, {"values": (), "first_seen": ()})
+            saved: Mapping[str, Any] = state["fields"].get(name, {"values": (), "first_seen": ()})
             for value, first_seen in zip(saved["values"], saved["first_seen"], strict=True):
                 made._admit(field, value, int(first_seen))
+            made._rebuilt[field] = saved.get("rebuilt", 1)
         return made
+
+    def _saved(self, field: int, before: int) -> NDArray[np.int64]:
+        """The codes that belong into `state`, ascending."""
+        codes: NDArray[np.int64] = np.arange(1, self.tables.counts[field])
+        saved: NDArray[np.bool_] = codes < self._rebuilt[field]
+        return codes[saved | (self.tables.first_seen[field, codes] < before)]
 
     def _value(self, field: int, code: int) -> str:
         start, end = self.tables.bounds[field, code : code + 2]

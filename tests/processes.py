@@ -1,0 +1,62 @@
+"""Streamad as a user starts it, in a process of its own, and what becomes of it and its children."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def start(*arguments, log, stdout=subprocess.DEVNULL):
+    """`streamad ARGUMENTS` with its log in a file."""
+    with Path(log).open("ab") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "streamad", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+
+def wait_for(condition, process, *, seconds=60):
+    """Wait until `condition` is true while the process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.01)
+
+
+def children(pid):
+    """The pids of the living children of a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def stop(process, *signals):
+    """Send signals; returns exit code and seconds, after checking that no child is left."""
+    trainers, began = children(process.pid), time.monotonic()
+    for number in signals:
+        process.send_signal(number)
+    code = process.wait(20)
+    seconds = time.monotonic() - began
+    while any(map(alive, trainers)):
+        assert time.monotonic() - began < 5, "a trainer lives on"
+        time.sleep(0.01)
+    return code, seconds
