@@ -19,6 +19,9 @@ CHUNK = 512
 """Rows in every product, short chunks padded: the last bits of a product depend on its shape, so there is
 only one shape. 512 rows keep all of a chunk's layers in a core's cache."""
 
+FEW = 32
+"""Rows whose reasons are worked out in one go: a batch has a handful of them, not hundreds."""
+
 SCORE_LIMIT = 3e38
 """An infinite score, which no finite weights can reach, would leave as this."""
 
@@ -85,22 +88,22 @@ class ScoringModel:
 
     def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
-        parts = [self._shares(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)]
+        parts = [self._shares(x[start : start + FEW]) for start in range(0, len(x), FEW)]
         return np.concatenate([np.empty((0, self._fields.shape[1])), *parts])
 
     def _shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         with torch.inference_mode():
-            columns = self._detector.contributions(self._padded(x)).double().cpu()
+            columns = self._detector.contributions(self._padded(x, FEW)).double().cpu()
             # a perfect reconstruction has no reasons: the floor then shares it out evenly
             columns = torch.nan_to_num_(columns, nan=0.0, posinf=SCORE_LIMIT).clamp_(min=1e-30)
             fields = columns @ self._fields
             shares: NDArray[np.float64] = (fields / fields.sum(dim=1, keepdim=True)).numpy()
         return shares[: len(x)]
 
-    def _padded(self, x: NDArray[np.float32]) -> Tensor:
-        """At most `CHUNK` rows, filled up with zeros, on the device."""
+    def _padded(self, x: NDArray[np.float32], count: int = CHUNK) -> Tensor:
+        """At most `count` rows, filled up with zeros, on the device."""
         # always a copy: where a slice of the batch happens to begin in memory can change the last bits as well
-        rows = torch.zeros((CHUNK, x.shape[1]))
+        rows = torch.zeros((count, x.shape[1]))
         rows[: len(x)] = torch.from_numpy(np.ascontiguousarray(x))
         return rows.to(self._device)
 
