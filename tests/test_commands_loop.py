@@ -13,10 +13,10 @@ import pytest
 CONFIG = """\
 streamad: 1
 feed: gen
-source: {{type: generator, records: 12000, anomaly_share: 0.02, format: kdd}}
+source: {{type: generator, records: 8000, anomaly_share: 0.02, format: kdd}}
 {schema}
 detector: {{members: 1, epochs: 1}}
-training: {{warm_up: {{records: 4000}}}}
+training: {{warm_up: {{records: 3000}}}}
 limits: {{batch_records: 500, commit_batches: 1}}
 """
 SCHEMA = (Path(__file__).parents[1] / "configs" / "generator.yaml").read_text(encoding="utf-8")
@@ -42,11 +42,12 @@ def config(tmp_path):
 
 def test_what_the_queue_asks_and_a_user_answers_counts_in_the_next_replay(config, tmp_path):
     (first,) = streamad("replay", config)
-    assert first["records_in"] == first["scored"] == 12000
+    assert first["records_in"] == first["scored"] == 8000
     alerts = streamad("alerts", config, "--limit", "0")
     assert len(alerts) == first["alerts"] > 0
     assert streamad("show", config, alerts[0]["event_id"])[0]["record"] == alerts[0]["record"]
-    asked = streamad("queue", config, "--limit", "10")
+    # A label counts from the commit after its record on: those of the last batch may come too late.
+    asked = [row for row in streamad("queue", config) if int(row["event_id"].rpartition(":")[2]) <= 7500][:10]
     verdicts = ["normal" if row["record"]["label"] == "normal." else "anomaly" for row in asked]
     labels = [{"event_id": row["event_id"], "label": v} for row, v in zip(asked, verdicts, strict=True)]
     file = tmp_path / "labels.ndjson"
@@ -56,9 +57,7 @@ def test_what_the_queue_asks_and_a_user_answers_counts_in_the_next_replay(config
     ]
     (second,) = streamad("replay", config, "--fresh")
     (status,) = streamad("status", config)
-    # A label counts from the commit after its record on: those of the last batch come too late for any record.
-    in_time = [row for row in asked if int(row["event_id"].rpartition(":")[2]) <= 11_500]
-    assert second["labels"] == status["labels_applied"] == len(in_time) > 5
+    assert second["labels"] == status["labels_applied"] == 10
     assert status["labels"] == {
         "anomaly": verdicts.count("anomaly"),
         "normal": verdicts.count("normal"),
