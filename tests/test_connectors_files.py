@@ -301,10 +301,7 @@ def test_one_empty_file_among_others_is_fine(tmp_path):
     assert rows_of(blocks_of(open_files(tmp_path, "*.csv"))) == [("b.csv:2", b"1")]
 
 
-def test_the_kdd_file_is_read_whole_in_full_blocks():
-    data = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared/data"))
-    if not (path := data / "kddcup99/kddcup.data_10_percent.gz").exists():
-        pytest.skip("the KDDCUP99 file is not there")
-    blocks = blocks_of(open_files(path.parent, path.name, format="kdd", header=False), 4096)
+def test_the_kdd_file_is_read_whole_in_full_blocks(kdd_path):
+    blocks = blocks_of(open_files(kdd_path.parent, kdd_path.name, format="kdd", header=False), 4096)
     assert [len(block) for block in blocks] == [4096] * 120 + [494_021 - 120 * 4096]
-    assert blocks[-1].position(len(blocks[-1]) - 1) == f"{path.name}:494021"
+    assert blocks[-1].position(len(blocks[-1]) - 1) == f"{kdd_path.name}:494021"

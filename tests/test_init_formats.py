@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,9 +19,6 @@ from streamad.records.infer import infer
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS
 from streamad.records.sample import SAMPLE_LINES, read_sample, sample_of, sample_stream
 from streamad.records.schema import PayloadFormat
-
-DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[1] / "../shared/data"))
-KDD = DATA / "kddcup99" / "kddcup.data_10_percent.gz"
 
 ROWS = [(f"host{k % 4}", k * 1.5 - 3, "yes" if k % 3 else "no") for k in range(40)]
 WORDS = {"host": "categorical", "load": "numeric", "up": "boolean"}
@@ -146,9 +141,8 @@ def test_kdd_is_told_by_its_columns():
     assert read(row.replace(b"tcp", b"xyz") * 50).payload.format == "csv"
 
 
-@pytest.mark.skipif(not KDD.exists(), reason=f"needs {KDD.name} under STREAMAD_DATA")
-def test_the_real_kddcup99_file_is_read_as_its_format():
-    found = infer(read_sample(KDD))
+def test_the_real_kddcup99_file_is_read_as_its_format(kdd_path):
+    found = infer(read_sample(kdd_path))
     assert found.payload.format == "kdd"
     assert found.schema.names("categorical") == KDD_CATEGORICAL
     assert found.schema.names("boolean") == KDD_BOOLEAN

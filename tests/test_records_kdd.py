@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import os
-from pathlib import Path
 
-import pytest
 from records_help import block, both
 from records_same import meaning
 
 from streamad.records import compiled
 from streamad.records.schema import PayloadFormat, Schema
 
-FILE = (
-    Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    / "kddcup99"
-    / "kddcup.data_10_percent.gz"
-)
 WORDS = {1: "categorical", 2: "categorical", 3: "categorical", 6: "boolean", 11: "boolean", 41: "label"}
 SCHEMA = Schema(fields={f"f{column}": WORDS.get(column, "numeric") for column in range(42)})
 
 
-@pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not here")
-def test_the_kdd_file_takes_the_fast_way_and_reads_the_same():
-    with gzip.open(FILE) as lines:
+def test_the_kdd_file_takes_the_fast_way_and_reads_the_same(kdd_path):
+    with gzip.open(kdd_path) as lines:
         rows = [line.rstrip(b"\r\n") for line in itertools.islice(lines, 20_000)]
     fast, slow = both(PayloadFormat(format="kdd"), SCHEMA)
     read = fast.decode(block(rows), 0), slow.decode(block(rows), 0)

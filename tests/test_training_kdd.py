@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,21 +18,17 @@ from streamad.records.schema import Schema
 from streamad.training.fit import fit
 from streamad.training.snapshot import Snapshot
 
-DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
-FILE = DATA / "kddcup99" / "kddcup.data_10_percent.gz"
 CATEGORIES = (1, 2, 3)
 NAMES = [f"f{i}" for i in range(41)]
 SCHEMA = Schema(
     fields={name: "categorical" if i in CATEGORIES else "numeric" for i, name in enumerate(NAMES)}
 )
 
-pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the KDDCUP99 file is not there")
-
 
 @pytest.fixture(scope="module")
-def mixture():
+def mixture(kdd_path):
     """12,000 records, 3 % of them attacks of 15 kinds or more: numbers, codes, dictionary and truth."""
-    lines = gzip.decompress(FILE.read_bytes()).splitlines()
+    lines = gzip.decompress(kdd_path.read_bytes()).splitlines()
     kinds = np.array([line[line.rindex(b",") + 1 :] for line in lines])
     generator = np.random.default_rng(0)
     attacks = [

@@ -1,0 +1,25 @@
+"""What any test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of real records. Without it tests are skipped on a desk, and fail in CI, where skips go unseen."""
+    if not DATA.is_dir():
+        complain = pytest.fail if os.environ.get("CI") else pytest.skip
+        complain(f"no real records in {DATA}: set STREAMAD_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def kdd_path(data_dir):
+    """The KDDCUP99 file of 494,021 records."""
+    return data_dir / "kddcup99" / "kddcup.data_10_percent.gz"
