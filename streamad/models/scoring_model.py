@@ -20,7 +20,7 @@ CHUNK = 512
 only one shape. 512 rows keep all of a chunk's layers in a core's cache."""
 
 FEW = 32
-"""Rows whose reasons are worked out in one go: a batch has a handful of them, not hundreds."""
+"""Rows whose reasons are worked out in one go: a batch has a handful of them, unless there is a flood."""
 
 SCORE_LIMIT = 3e38
 """An infinite score, which no finite weights can reach, would leave as this."""
@@ -88,12 +88,13 @@ class ScoringModel:
 
     def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
-        parts = [self._shares(x[start : start + FEW]) for start in range(0, len(x), FEW)]
+        size = FEW if len(x) <= FEW else CHUNK
+        parts = [self._shares(x[start : start + size], size) for start in range(0, len(x), size)]
         return np.concatenate([np.empty((0, self._fields.shape[1])), *parts])
 
-    def _shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _shares(self, x: NDArray[np.float32], size: int) -> NDArray[np.float64]:
         with torch.inference_mode():
-            columns = self._detector.contributions(self._padded(x, FEW)).double().cpu()
+            columns = self._detector.contributions(self._padded(x, size)).double().cpu()
             # a perfect reconstruction has no reasons: the floor then shares it out evenly
             columns = torch.nan_to_num_(columns, nan=0.0, posinf=SCORE_LIMIT).clamp_(min=1e-30)
             fields = columns @ self._fields
