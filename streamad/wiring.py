@@ -57,6 +57,8 @@ class Job:
     labels: Path | None = None
     scores: Path | None = None
     fresh: bool = False
+    any_schema: bool = False
+    """``fit --new-schema``: the state may have been made under another schema."""
     origin: Path | None = None
     """The state of a finished replay whose model and labels a daemon starts with."""
     rate: float | None = None
@@ -93,7 +95,13 @@ def open_feed(job: Job) -> Iterator[Live]:
         stack.callback(source.close)
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
-            hold_state(where, feed=config.feed, made_by=job.made_by, schema=config.schema_)
+            hold_state(
+                where,
+                feed=config.feed,
+                made_by=job.made_by,
+                schema=config.schema_,
+                any_schema=job.any_schema,
+            )
         )
         store = stack.enter_context(_open_store(job, config, held.state, clock))
         if job.fresh:
@@ -119,10 +127,10 @@ def _build(
     outboxes: list[Outbox],
 ) -> Live:
     replay = job.made_by == "replay"
-    restored, versions = store.restore(), Versions(store, held.state)
+    restored, versions = store.restore(), Versions(store, held.state, config.schema_)
     fields = config.schema_.categories
     dictionary = Dictionary(fields)
-    if restored is not None and "dictionary" in restored[1]:
+    if restored is not None and "dictionary" in restored[1] and not job.any_schema:
         dictionary = Dictionary.from_state(fields, restored[1]["dictionary"])
     _check_same_replay(job, config, restored)
     _import_labels(job, store)
@@ -161,7 +169,7 @@ def _build(
         restored=restored,
         log_entries=[(entry.event_id, entry.verdict, entry.record) for entry in store.log_after(0)],
         load_artifact=versions.load,
-        initial=versions.newest() if restored is None else None,
+        initial=versions.newest() if restored is None or "learner" not in restored[1] else None,
         last_version=versions.last(),
         pace=Pace(clock, job.stop, job.rate, job.speed),
         scores_file=scores,

@@ -165,7 +165,8 @@ def _size(mean: float, sigma: float, episode: float = 0.7) -> Draw:
     def draw(rng: np.random.Generator, burst: Burst) -> Ints:
         noise = rng.standard_normal(len(burst.level))
         z = episode * burst.level + np.sqrt(1 - episode**2) * noise
-        return np.exp(mean + sigma * z).astype(np.int64)
+        sizes: Ints = np.exp(mean + sigma * z).astype(np.int64)
+        return sizes
 
     return draw
 

@@ -21,7 +21,15 @@ def fit(args: argparse.Namespace) -> int:
     """Train a version offline; `run` starts with it, or takes it over where it has one already."""
     configure_logs(load_config(args.config, tuple(args.set)).log)
     stop = threading.Event()
-    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed, stop=stop)
+    job = Job(
+        "run",
+        args.config,
+        tuple(args.set),
+        args.state,
+        seed=args.seed,
+        any_schema=args.new_schema,
+        stop=stop,
+    )
     with stop_on_signals(stop), open_feed(job) as live:
         try:
             version = fit_offline(live.feed, lambda: not stop.is_set())
@@ -30,9 +38,8 @@ def fit(args: argparse.Namespace) -> int:
         if version is None:
             console(results=False).print("stopped; nothing was changed")
             return 0
-        running = live.feed.restored is not None
-        live.store.put_version(row(version, status="candidate", created_record=0))
-        if running:
-            live.store.ask("promote", version)
+        live.store.put_version(row(version, created_record=0))
+        live.store.hand_over(version)
+        live.state.take_schema()
         console().print(f"version {version} is ready; streamad run {args.config} scores with it")
     return 0

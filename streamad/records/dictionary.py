@@ -159,7 +159,8 @@ class Dictionary:
         """The codes that belong into `state`, ascending."""
         codes: NDArray[np.int64] = np.arange(1, self.tables.counts[field])
         saved: NDArray[np.bool_] = codes < self._rebuilt[field]
-        return codes[saved | (self.tables.first_seen[field, codes] < before)]
+        kept: NDArray[np.int64] = codes[saved | (self.tables.first_seen[field, codes] < before)]
+        return kept
 
     def _value(self, field: int, code: int) -> str:
         start, end = self.tables.bounds[field, code : code + 2]

@@ -139,7 +139,8 @@ def _remarks(clock: Clock | None) -> tuple[str, ...]:
 def _kdd(table: Table) -> Inferred:
     """The standard fields; what they are is part of the format."""
     words: dict[str, FieldWord] = dict.fromkeys(table.columns, "numeric")
-    words |= dict.fromkeys(KDD_CATEGORICAL, "categorical") | dict.fromkeys(KDD_BOOLEAN, "boolean")
+    words.update(dict.fromkeys(KDD_CATEGORICAL, "categorical"))
+    words.update(dict.fromkeys(KDD_BOOLEAN, "boolean"))
     words[KDD_LABEL] = "label"
     notes = dict.fromkeys(words, "")
     notes[KDD_LABEL] = "the truth, for evaluation only: it never reaches a model"

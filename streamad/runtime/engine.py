@@ -9,8 +9,8 @@ import numpy as np
 import structlog
 
 from streamad.errors import BrokenFeedError, CommitAbortedError, InputError
-from streamad.ports import End, Idle, Revoked
-from streamad.records.batch import ACCEPTED, Batch
+from streamad.ports import End, Revoked
+from streamad.records.batch import ACCEPTED, Batch, Block
 from streamad.runtime.committer import Committer, rejected_rows
 from streamad.runtime.learner import Learner
 from streamad.runtime.transaction import Scored
@@ -272,8 +272,12 @@ class Engine:
         positions, checkpoint = self._feed.restored
         number, start = self._committer.restore(positions, checkpoint["engine"])
         window = self._reread(number, start)
-        self._learner.restore(checkpoint, window)
-        log.info("resumed", records=self._committer.records, version=checkpoint["learner"]["version"])
+        if "learner" in checkpoint:
+            self._learner.restore(checkpoint, window)
+        elif self._feed.initial is not None:
+            self._learner.start_from(self._feed.initial, self._committer.records, window)
+        scorer = self._learner.scorer
+        log.info("resumed", records=self._committer.records, version=scorer.version if scorer else None)
 
     def _reread(self, number: int, start: dict[str, Any]) -> list[Batch]:
         """The batches of the window, decoded as they were."""
@@ -282,7 +286,7 @@ class Engine:
         source.seek(start)
         while number < self._committer.records:
             block = source.poll(min(self._limits.batch_records, self._committer.records - number), 1.0)
-            if isinstance(block, End | Idle | Revoked):
+            if not isinstance(block, Block) or block.partition not in self._committer.positions:
                 log.warning("window_incomplete", missing=self._committer.records - number)
                 break
             batch = self._feed.decoder.decode(block, number, learn=False)

@@ -117,12 +117,15 @@ class Learner:
         self._swap(outcome, held[0].first, (), warm_up)
         return True
 
-    def start_from(self, artifact: Artifact) -> None:
-        """Begin with a version that is there already, in place of a warm-up."""
+    def start_from(self, artifact: Artifact, number: int = 0, window: Sequence[Batch] = ()) -> None:
+        """Begin at record `number` with a version that is there already, in place of a warm-up."""
         plan = self._feed.retraining.plan
         plan.last_version, plan.label_position = self._feed.last_version, artifact[0]["label_position"]
+        plan.begun_at = number
         self._feed.book.restore(self._feed.log_entries)
-        self._swap(artifact, 0, ())
+        for batch in window:
+            self.append(self._feed.buffer, batch)
+        self._swap(artifact, number, ())
 
     # ---- after a commit ------------------------------------------------------------------------
 
@@ -199,10 +202,14 @@ class Learner:
         if request.number is not None:
             self._swap(self._feed.load_artifact(request.number), number, open_batches)
 
-    def begin(self, buffer: Buffer, records: int) -> None:
-        """Start a training on what `buffer` holds after record number `records`."""
+    def begin(self, buffer: Buffer, records: int, label_position: int | None = None) -> None:
+        """Start a training on what `buffer` holds after record number `records`.
+
+        `label_position` is how many label changes the head then holds, all those of the book by default.
+        """
         parent = self.scorer.version if self.scorer else None
-        snapshot = self._snapshot(buffer, parent)
+        position = self._feed.book.position if label_position is None else label_position
+        snapshot = self._snapshot(buffer, parent, position)
         self._feed.retraining.begin(snapshot, records)
         self._note_version({"number": snapshot.version, "created_record": records, "parent": parent})
 
@@ -271,7 +278,7 @@ class Learner:
         rows = np.flatnonzero(batch.status == ACCEPTED)
         return rows[held_out(batch.first + rows, self._feed.seed)]
 
-    def _snapshot(self, buffer: Buffer, parent: int | None) -> Snapshot:
+    def _snapshot(self, buffer: Buffer, parent: int | None, label_position: int) -> Snapshot:
         config = self._feed.config
         window = buffer.snapshot()
         events, numbers, codes, verdicts = self._feed.book.training_rows()
@@ -285,7 +292,7 @@ class Learner:
             labeled_codes=codes,
             labeled_verdict=verdicts,
             labeled_events=tuple(events),
-            label_position=self._feed.book.position,
+            label_position=label_position,
             schema=config.schema_,
             features=config.features,
             detector=config.detector,

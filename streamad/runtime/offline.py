@@ -26,11 +26,13 @@ def fit_offline(feed: Feed, keep_waiting: Callable[[], bool]) -> int | None:
     read, accepted = _read(feed, learner)
     if not accepted:
         raise InputError(f"none of the {read:,} records of the source fits the schema")
+    feed.book.restore(feed.log_entries)
     if news := feed.news():
         feed.book.receive(news.changes, news.waiting)
+    # Labels that no run has applied yet are learned from too; the next run still applies them, in its order.
     feed.book.apply(read, None)
     feed.retraining.plan.last_version = feed.last_version
-    learner.begin(feed.buffer, read)
+    learner.begin(feed.buffer, read, label_position=len(feed.log_entries))
     outcome = learner.wait(keep_waiting)
     if isinstance(outcome, Failed):
         raise TrainingError(f"the training failed: {outcome.reason}")

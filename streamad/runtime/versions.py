@@ -8,8 +8,10 @@ import structlog
 
 from streamad.errors import StateError
 from streamad.state.artifacts import read_artifact
+from streamad.state.versions import UNCHANGED
 
 if TYPE_CHECKING:
+    from streamad.records.schema import Schema
     from streamad.runtime.retraining import Artifact
     from streamad.state.directory import StateDirectory
     from streamad.state.store import Store
@@ -20,8 +22,9 @@ log = structlog.get_logger()
 class Versions:
     """Loads artifacts, falling back to an older one where the newest cannot be read."""
 
-    def __init__(self, store: Store, state: StateDirectory) -> None:
+    def __init__(self, store: Store, state: StateDirectory, schema: Schema) -> None:
         self._store, self._state = store, state
+        self._schema = schema.model_dump(mode="json")
 
     def load(self, version: int) -> Artifact:
         """The artifact of a version, or of the newest older one that can be read.
@@ -31,10 +34,14 @@ class Versions:
         older = [known.number for known in self._store.versions() if known.kept and known.number < version]
         for number in [version, *sorted(older, reverse=True)]:
             try:
-                return read_artifact(self._state.artifact(number))
+                artifact = read_artifact(self._state.artifact(number))
             except StateError as error:
                 log.warning("artifact_unreadable", version=number, reason=str(error))
                 self._store.put_version(row(number, status="corrupted"))
+                continue
+            if artifact[0]["schema"]["fields"] == self._schema["fields"]:
+                return artifact
+            log.warning("artifact_of_another_schema", version=number)
         raise StateError(
             f"no version in {self._state.artifacts} can be read; replay --fresh starts anew and keeps the labels"
         )
@@ -58,11 +65,4 @@ class Versions:
 
 def row(number: int, **values: Any) -> dict[str, Any]:  # noqa: ANN401  # the columns of one version
     """One entry of `Commit.versions`: what is not named stays as it is."""
-    return {
-        "number": number,
-        "status": None,
-        "created_record": None,
-        "parent": None,
-        "numbers": None,
-        **values,
-    }
+    return {**UNCHANGED, "number": number, **values}

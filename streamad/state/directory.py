@@ -67,6 +67,10 @@ class StateDirectory:
         """The directory of one version."""
         return self.artifacts / f"{number:06d}"
 
+    def take_schema(self) -> None:
+        """Write down that the state goes on under `schema`; only for who holds the lock."""
+        _describe(self)
+
     def clear(self) -> None:
         """Remove every artifact and job (``--fresh``); only for who holds the lock."""
         for folder in (self.artifacts, self.jobs):
@@ -102,9 +106,12 @@ def schema_fingerprint(schema: Schema) -> dict[str, Any]:
     return {"fields": [list(pair) for pair in schema.fields.items()], "time": clock}
 
 
-def hold_state(path: Path, *, feed: str, made_by: Maker, schema: Schema) -> HeldState:
+def hold_state(
+    path: Path, *, feed: str, made_by: Maker, schema: Schema, any_schema: bool = False
+) -> HeldState:
     """Make or open the state directory of a feed and lock it.
 
+    With `any_schema` it may have been made under another schema, see `StateDirectory.take_schema`.
     Raises `StateError` where that cannot be: it is held by another process (which is named), belongs to
     another feed, command, format or schema, cannot be written, or lies on a network file system.
     """
@@ -117,7 +124,7 @@ def hold_state(path: Path, *, feed: str, made_by: Maker, schema: Schema) -> Held
         raise StateError(f"the state directory {path} cannot be written: {error.strerror}") from None
     held = HeldState(StateDirectory(path, feed, made_by, schema_fingerprint(schema)), descriptor)
     try:
-        _settle(held.state)
+        _settle(held.state, any_schema=any_schema)
     except OSError as error:
         held.close()
         raise StateError(f"the state directory {path} cannot be written: {error.strerror}") from None
@@ -206,13 +213,13 @@ def _pid(descriptor: int) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _settle(state: StateDirectory) -> None:
+def _settle(state: StateDirectory, *, any_schema: bool) -> None:
     """Check what is there, or write down what this state is; needs the lock."""
     described = _described(state.path)
     if described is None:
         _describe(state)
     else:
-        _check(state, described)
+        _check(state, described, any_schema=any_schema)
     for folder in (state.artifacts, state.jobs):
         _private_folder(folder)
     remove_leftovers(state.artifacts)
@@ -254,16 +261,18 @@ def _described(path: Path) -> dict[str, Any] | None:
     return described
 
 
-def _check(state: StateDirectory, described: Mapping[str, Any]) -> None:
+def _check(state: StateDirectory, described: Mapping[str, Any], *, any_schema: bool) -> None:
     if described["feed"] != state.feed:
         raise StateError(f"{state.path} belongs to the feed {described['feed']!r}, not to {state.feed!r}")
     if described["made_by"] != state.made_by:
         raise StateError(
             f"{state.path} was made by {described['made_by']}: {state.made_by} needs its own (--state DIR)"
         )
-    if described["schema"] != state.schema:
+    if described["schema"] != state.schema and not any_schema:
         changes = _schema_changes(described["schema"], state.schema)
-        raise StateError(f"the schema changed since {state.path} was made: {changes}")
+        raise StateError(
+            f"the schema changed since {state.path} was made: {changes} (streamad fit --new-schema takes it over)"
+        )
 
 
 def _schema_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -187,6 +187,14 @@ class Store(Reader):
             )
         return pruned
 
+    def hand_over(self, number: int) -> None:
+        """Go on with a version made by ``fit``: positions and counts stay, what was learned goes."""
+        with transaction(self._db):
+            versions.put(
+                self._db, {**versions.UNCHANGED, "number": number, "status": "active"}, self._clock()
+            )
+            self._db.execute("DELETE FROM checkpoint WHERE name IN ('learner', 'dictionary')")
+
     def start_anew(self) -> None:
         """Forget everything but the labels, which wait for their events again (``--fresh``)."""
         with transaction(self._db):
