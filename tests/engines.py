@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+import torch
 from feeds import FEED, write_config
 from streamad_connectors.memory import MemorySource, MemorySourceOptions
 
 from streamad import wiring
 from streamad.config import load_config
+from streamad.errors import CommitAbortedError
 from streamad.runtime import retraining
 from streamad.runtime.clock import Clock
 from streamad.state.artifacts import write_artifact
@@ -23,14 +25,16 @@ from streamad.training.trainer import ARTIFACT, Done
 class InlineTrainer:
     """Trains as soon as it is started; its outcome is there at once."""
 
-    def __init__(self, timeout):
-        self._done = None
+    def __init__(self, *, timeout):
+        self._limit, self._done = timeout, None
 
     def start(self, directory):
+        torch.set_num_threads(1)  # as the trainer process does
         write_artifact(directory / ARTIFACT, *fit(Snapshot.load(directory)))
         self._done = Done(directory / ARTIFACT, 0.0, 0.0, 0.0)
 
     def wait(self, timeout):
+        assert timeout < self._limit
         return self._done
 
     def kill(self):
@@ -62,18 +66,17 @@ def engine(folder, source, *, state="state", made_by="replay", scores=False, on_
 class Sink:
     """A store behind a sink that aborts the commits of these numbers, counted from 1, and looks at each one."""
 
-    def __init__(self, live, aborts=(), look=lambda commit: None):
-        from streamad.errors import CommitAbortedError
-
-        self._sink, self._aborts, self._error, self._look = live.feed.sink, aborts, CommitAbortedError, look
+    def __init__(self, live, aborts=(), look=None):
+        self._sink, self._aborts, self._look = live.feed.sink, aborts, look
         self.commits = 0
         live.feed.sink = self
 
     def commit(self, commit):
         self.commits += 1
-        self._look(commit)
+        if self._look:
+            self._look(commit)
         if self.commits in self._aborts:
-            raise self._error("aborted on request")
+            raise CommitAbortedError("aborted on request")
         self._sink.commit(commit)
 
 

@@ -67,7 +67,7 @@ def write_log(folder, records, *, seed=5, share=0.05, junk=0):
     return [line.rstrip(b"\n") for line in lines]
 
 
-def write_labels(folder, lines, count, *, first=0):
+def write_labels(folder, lines, count, *, first=0, position=lambda row: f"kdd.log:{row + 1}"):
     """`count` verdicts as the log's own truth has them, spread over the lines from `first` on, half of them attacks."""
     truth = [line.endswith(b",normal.") for line in lines]
     chosen = []
@@ -84,7 +84,7 @@ def write_labels(folder, lines, count, *, first=0):
         "".join(
             json.dumps(
                 {
-                    "event_id": f"{FEED}/kdd.log:{row + 1}",
+                    "event_id": f"{FEED}/{position(row)}",
                     "label": verdict,
                     "analyst": "a",
                     "labeled_at": "2026-01-01T00:00:00Z",

@@ -8,6 +8,11 @@ import time
 from pathlib import Path
 
 
+def say(text):
+    """For who runs the tests with -s or -rP: what was measured, where a kill landed."""
+    print(text)  # noqa: T201  # pytest shows it beside the test
+
+
 def start(*arguments, log, stdout=subprocess.DEVNULL):
     """`streamad ARGUMENTS` with its log in a file."""
     with Path(log).open("ab") as stderr:

@@ -7,6 +7,7 @@ import time
 import polars as pl
 import pytest
 from feeds import Driver, checkpoint, committed, stored_alerts, write_config, write_labels, write_log
+from processes import say
 
 from streamad.state.store import STEPS
 
@@ -68,7 +69,7 @@ def test_kills_at_every_step_of_the_commit_and_of_learning_leave_the_alerts_of_a
         code, resumed, log = driver.run(config, killed, **job)
         assert code == 0, log
     for number, (step, before, after) in enumerate(plan.landed, 1):
-        print(f"kill {number:2}: {step:16} {before:6,} records committed before it, {after:6,} after")
+        say(f"kill {number:2}: {step:16} {before:6,} records committed before it, {after:6,} after")
     counting = [step for step, before, after in plan.landed if before < after < RECORDS]
     wanted = [*COMMIT, "artifact_write", "swap", "label_apply"]
     assert {step: counting.count(step) for step in wanted} == dict.fromkeys(wanted, 2)

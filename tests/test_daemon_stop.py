@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from feeds import committed, stored, write_config, write_log
-from processes import start, stop, wait_for
+from processes import say, start, stop, wait_for
 
 _SET_PIPE_SIZE = 1031  # fcntl's F_SETPIPE_SZ
 
@@ -42,7 +42,7 @@ def test_a_daemon_whose_sinks_nobody_reads_scores_on_stops_in_time_and_delivers_
     wait_for(lambda: committed(state) == 8000, process)
     code, seconds = stop(process, signal.SIGTERM)
     process.stdout.close()
-    print(f"SIGTERM with two blocked sinks: {seconds:.2f} s")
+    say(f"SIGTERM with two blocked sinks: {seconds:.2f} s")
     assert (code, seconds < 5) == (0, True)
     events = [row[0] for row in stored(state, "SELECT event_id FROM alerts ORDER BY n")]
     assert len(events) > 6000
@@ -68,7 +68,7 @@ def test_a_daemon_is_stopped_during_its_first_fit_and_begins_again(folder):
         process = start("run", folder / "feed.yaml", log=folder / "log")
         wait_for((state / "jobs/000001/snapshot.json").exists, process)
         code, seconds = stop(process, signal.SIGTERM)
-        print(f"SIGTERM in the daemon's first fit: {seconds:.2f} s")
+        say(f"SIGTERM in the daemon's first fit: {seconds:.2f} s")
         assert (code, seconds < 5) == (0, True)
         (state / "jobs/000001/snapshot.json").unlink(missing_ok=True)
     assert stored(state, "SELECT count(*) FROM alerts") == [(0,)]

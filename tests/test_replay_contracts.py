@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_a_score_does_not_depend_on_how_the_records_are_cut_into_batches(tmp_pat
         edges = [0, *cuts, 3000]
         script = [
             item
-            for start, end in zip(edges, edges[1:], strict=False)
+            for start, end in itertools.pairwise(edges)
             for item in (Records("p", some[start:end]), Pause())
         ]
         sizes = [1260]
@@ -172,7 +173,7 @@ def test_a_score_does_not_depend_on_how_the_records_are_cut_into_batches(tmp_pat
         }
         with engine(
             tmp_path,
-            script if len(found) else [Records("p", some)],
+            script if found else [Records("p", some)],
             state=f"{len(found)}",
             scores=True,
             training=training,

@@ -11,7 +11,7 @@ import time
 import polars as pl
 import pytest
 from feeds import checkpoint, committed, stored, write_config, write_labels, write_log
-from processes import children, start, stop, wait_for
+from processes import children, say, start, stop, wait_for
 
 RECORDS = 20_000
 TRAINING = {"every_records": 5000, "effect_after": 1500}
@@ -82,7 +82,7 @@ def test_a_replay_that_is_stopped_while_it_fits_scores_or_learns_goes_on_to_the_
         if moment != "scoring":
             wait_for(lambda: children(process.pid), process)  # noqa: B023  # called at once
         code, seconds = stop(process, signal.SIGTERM)
-        print(f"SIGTERM in {moment}: {seconds:.2f} s")
+        say(f"SIGTERM in {moment}: {seconds:.2f} s")
         assert (code, seconds < 5) == (0, True), (moment, seconds)
     os.mkfifo(whole / "unread")  # a sink that blocks makes draining take long enough for a second signal
     process = replay(feed, "stopped", "--rate", "2500", also=", {type: ndjson, path: unread}")
@@ -91,7 +91,7 @@ def test_a_replay_that_is_stopped_while_it_fits_scores_or_learns_goes_on_to_the_
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     code, seconds = stop(process, signal.SIGINT)
-    print(f"SIGINT twice: exit code {code}, {seconds:.2f} s")
+    say(f"SIGINT twice: exit code {code}, {seconds:.2f} s")
     assert (code, seconds < 0.5) == (130, True)
     assert records < committed(state) < RECORDS
     assert replay(feed, "stopped").wait(120) == 0
