@@ -33,20 +33,6 @@ def window(buffer):
     )
 
 
-def labeled(buffer):
-    snapshot = buffer.snapshot()
-    return list(
-        zip(
-            snapshot.labeled_events,
-            snapshot.labeled_numbers[:, 0].tolist(),
-            snapshot.labeled_codes[:, 0].tolist(),
-            snapshot.labeled_verdicts.tolist(),
-            snapshot.labeled_records.tolist(),
-            strict=True,
-        )
-    )
-
-
 TIMES = st.one_of(st.integers(0, 5 * HOUR), st.just(MISSING_TIME))
 
 
@@ -72,39 +58,17 @@ def test_the_window_equals_a_list_cut_by_count_and_age(capacity, batches, hours)
         ]
         assert window(buffer) == kept
         assert buffer.codes()[:, 0].tolist() == [row[2] for row in kept]
-        assert buffer.first_record == (naive[0][0] if naive else None)
         assert len(buffer) == len(naive)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["anomaly", "normal", "drop"]))))
-def test_labeled_rows_equal_a_dict_that_drops_its_oldest_entry(steps):
-    buffer = Buffer(4, 2, 1, labeled=3)
-    naive = {}
-    for number, (event, verdict) in enumerate(steps):
-        if verdict == "drop":
-            buffer.drop_labeled(event)
-            naive.pop(event, None)
-            continue
-        numbers, codes, *_ = rows(number, 1)
-        buffer.put_labeled(event, numbers[0], codes[0], anomaly=verdict == "anomaly", record=number)
-        if event not in naive and len(naive) == 3:
-            del naive[next(iter(naive))]
-        naive[event] = (numbers[0, 0], codes[0, 0], int(verdict == "anomaly"), number)
-        assert labeled(buffer) == [(event, *row) for event, row in naive.items()]
 
 
 def test_a_snapshot_does_not_change_while_the_stream_goes_on():
     buffer = Buffer(4, 2, 1)
     buffer.append(*rows(0, 4))
-    buffer.put_labeled("e", *(part[0] for part in rows(0, 1)[:2]), anomaly=True)
     before, held = window(buffer), buffer.snapshot()
     buffer.append(*rows(4, 3))
     buffer.remap([np.array([-1, 0, 9, 9, 9], np.int32)])
-    buffer.drop_labeled("e")
     assert held.records.tolist() == [row[0] for row in before]
     assert held.codes[:, 0].tolist() == [row[2] for row in before]
-    assert held.labeled_events == ("e",)
     assert all(part.flags.c_contiguous for part in (held.numbers, held.codes, held.records, held.times))
 
 
@@ -112,24 +76,19 @@ def test_a_snapshot_does_not_change_while_the_stream_goes_on():
 def test_a_new_dictionary_generation_carries_every_row_over(count):
     buffer = Buffer(4, 2, 1)
     buffer.append(*rows(0, count))
-    buffer.put_labeled("e", np.zeros(2), np.array([2], np.int32), anomaly=False)
     old = [row[2] for row in window(buffer)]
     table = np.array([-1, 0, 7, 8, 0], np.int32)
     buffer.remap([table])
     assert [row[2] for row in window(buffer)] == [int(table[code + 1]) for code in old]
-    assert [row[2] for row in labeled(buffer)] == [8]
-    buffer.put_labeled("f", np.zeros(2), np.array([1], np.int32), anomaly=False)
-    assert [row[2] for row in labeled(buffer)] == [8, 1]
 
 
 def test_memory_is_fixed_from_the_start():
-    buffer = Buffer(100, 2, 1, labeled=10)
+    buffer = Buffer(100, 2, 1)
     arrays = [id(value) for value in vars(buffer).values() if isinstance(value, np.ndarray)]
     for first in range(0, 1000, 37):
         buffer.append(*rows(first, 37))
-        buffer.put_labeled(str(first), np.zeros(2), np.zeros(1, np.int32), anomaly=False)
-    assert [id(value) for value in vars(buffer).values() if isinstance(value, np.ndarray)] == arrays
-    assert (len(buffer), len(buffer.snapshot().labeled_events)) == (100, 10)
+        assert [id(value) for value in vars(buffer).values() if isinstance(value, np.ndarray)] == arrays
+    assert len(buffer) == 100
 
 
 def test_the_rate_survives_a_few_wrong_clocks_and_is_none_without_times():

@@ -263,7 +263,7 @@ class Learner:
 
     def _new_buffer(self, rows: int) -> Buffer:
         schema = self._feed.config.schema_
-        return Buffer(rows, len(schema.numbers), len(schema.categories), labeled=1)
+        return Buffer(rows, len(schema.numbers), len(schema.categories))
 
     def append(self, buffer: Buffer, batch: Batch) -> None:
         """Add a batch's accepted rows to a window."""

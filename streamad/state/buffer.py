@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamad.records.batch import MISSING_CODE, MISSING_TIME
+from streamad.records.batch import MISSING_TIME
 from streamad.records.dictionary import remap
 
 _HOUR = 3_600_000_000
@@ -18,7 +18,7 @@ _HOUR = 3_600_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Copies of what the buffer held at one moment: n rows of the window, m labeled rows."""
+    """Copies of the n rows that the window held at one moment."""
 
     numbers: NDArray[np.float64]
     """[n, N] before scaling; NaN = missing."""
@@ -28,20 +28,13 @@ class Snapshot:
     """[n] record numbers, ascending."""
     times: NDArray[np.int64]
     """[n] microseconds since 1970, `MISSING_TIME` where there is none."""
-    labeled_events: tuple[str, ...]
-    """The m labeled events in the order of their first label."""
-    labeled_numbers: NDArray[np.float64]
-    """[m, N]"""
-    labeled_codes: NDArray[np.int32]
-    """[m, C]"""
-    labeled_verdicts: NDArray[np.int8]
-    """[m] 1 anomaly, 0 normal."""
-    labeled_records: NDArray[np.int64]
-    """[m] record numbers, -1 where it is not known; those in `records` too are labeled rows of the window."""
 
 
 class Buffer:
-    """Memory is taken once, at the start: a ring of `capacity` rows, and room for `labeled` labeled ones."""
+    """A ring of `capacity` rows: memory is taken once, at the start.
+
+    Labeled rows, which outlive the window, are kept by `streamad.learning.labels.LabelBook`.
+    """
 
     def __init__(
         self,
@@ -50,7 +43,6 @@ class Buffer:
         categories: int,
         *,
         hours: float | None = None,
-        labeled: int = 10_000,
     ) -> None:
         self._capacity = capacity
         self._hours = hours
@@ -59,18 +51,9 @@ class Buffer:
         self._records = np.zeros(capacity, np.int64)
         self._times = np.zeros(capacity, np.int64)
         self._start = self._size = 0
-        self._labeled = _LabeledRows(labeled, numbers, categories)
 
     def __len__(self) -> int:
         return self._size
-
-    @property
-    def first_record(self) -> int | None:
-        """The record number at which the ring begins, None while it is empty.
-
-        Rows past the age are counted: reading again from here rebuilds the same ring.
-        """
-        return int(self._records[self._start]) if self._size else None
 
     def append(
         self,
@@ -93,39 +76,14 @@ class Buffer:
         self._start = (self._start + overwritten) % self._capacity
         self._size += rows - overwritten
 
-    def put_labeled(
-        self,
-        event_id: str,
-        numbers: NDArray[np.float64],
-        codes: NDArray[np.int32],
-        *,
-        anomaly: bool,
-        record: int = -1,
-    ) -> None:
-        """Keep a labeled row ([N], [C]) beyond the window, or change its verdict.
-
-        Where there is no room, the row that was labeled first goes.
-        """
-        self._labeled.put(event_id, numbers, codes, anomaly=anomaly, record=record)
-
-    def drop_labeled(self, event_id: str) -> None:
-        """Forget a labeled row, if it is there (its label was withdrawn)."""
-        self._labeled.drop(event_id)
-
     def snapshot(self) -> Snapshot:
         """Contiguous copies: the stream goes on while they are worked with."""
         rows = self._rows()
-        slots = self._labeled.order()
         return Snapshot(
             self._numbers[rows],
             self._codes[rows],
             self._records[rows],
             self._times[rows],
-            self._labeled.events(),
-            self._labeled.numbers[slots],
-            self._labeled.codes[slots],
-            self._labeled.verdicts[slots],
-            self._labeled.records[slots],
         )
 
     def codes(self) -> NDArray[np.int32]:
@@ -153,8 +111,8 @@ class Buffer:
 
         `tables` is what `Dictionary.rebuild` returned: per categorical field, old code + 1 -> new code.
         """
-        for codes in (self._codes[: self._size], self._labeled.codes):
-            codes[:] = remap(codes, tables)
+        codes = self._codes[: self._size]
+        codes[:] = remap(codes, tables)
 
     def _rows(self) -> NDArray[np.int64]:
         """[n] where the window's rows lie in the ring, in record order."""
@@ -170,46 +128,3 @@ class Buffer:
             return np.ones(len(times), np.bool_)
         oldest = int(times.max()) - int(self._hours * _HOUR)
         return np.asarray((times == MISSING_TIME) | (times >= oldest))
-
-
-class _LabeledRows:
-    """Room for a fixed number of labeled rows, found by event, in the order of their first label."""
-
-    def __init__(self, capacity: int, numbers: int, categories: int) -> None:
-        self.numbers = np.zeros((capacity, numbers))
-        # Free slots hold the missing code, which every remapping table maps.
-        self.codes = np.full((capacity, categories), MISSING_CODE, np.int32)
-        self.verdicts = np.zeros(capacity, np.int8)
-        self.records = np.zeros(capacity, np.int64)
-        self._slots: dict[str, int] = {}
-        self._free = list(range(capacity - 1, -1, -1))
-
-    def events(self) -> tuple[str, ...]:
-        return tuple(self._slots)
-
-    def order(self) -> NDArray[np.int64]:
-        """[m] the slots in the order of the events."""
-        return np.fromiter(self._slots.values(), np.int64, len(self._slots))
-
-    def put(
-        self,
-        event_id: str,
-        numbers: NDArray[np.float64],
-        codes: NDArray[np.int32],
-        *,
-        anomaly: bool,
-        record: int,
-    ) -> None:
-        slot = self._slots.get(event_id)
-        if slot is None:
-            if not self._free:
-                self.drop(next(iter(self._slots)))
-            slot = self._slots[event_id] = self._free.pop()
-        self.numbers[slot], self.codes[slot] = numbers, codes
-        self.verdicts[slot], self.records[slot] = anomaly, record
-
-    def drop(self, event_id: str) -> None:
-        slot = self._slots.pop(event_id, None)
-        if slot is not None:
-            self.codes[slot] = MISSING_CODE
-            self._free.append(slot)

@@ -149,13 +149,6 @@ class Reader:
         with store_errors():
             return labels.effective(self._db, plain(event_id) or "")
 
-    def waiting_events(self, limit: int = 1000) -> list[str]:
-        """Events with labels that wait for their record."""
-        rows = self._rows(
-            "SELECT DISTINCT event_id FROM labels WHERE ready IS NULL ORDER BY id LIMIT ?", limit
-        )
-        return [row["event_id"] for row in rows]
-
     def log_after(self, n: int = 0) -> list[labels.LogEntry]:
         """The label changes that the engine applied beyond place `n`, in order."""
         with store_errors():

@@ -143,12 +143,6 @@ class Store(Reader):
         self._grew = True
         return outcomes
 
-    def attach_record(self, event_id: str, record: Mapping[str, Any], number: int | None) -> None:
-        """Give the labels of an event the record that they wait for."""
-        with transaction(self._db):
-            labels.attach(self._db, plain(event_id) or "", dump(record), number, self._made_by)
-        self._grew = True
-
     def put_version(self, row: Mapping[str, Any]) -> None:
         """Begin or change a version outside of a commit; the row is one of `Commit.versions`."""
         with transaction(self._db):
