@@ -107,12 +107,12 @@ def open_feed(job: Job) -> Iterator[Live]:
         if job.fresh:
             store.start_anew()
             held.state.clear()
-        if job.origin is not None and store.restore() is None:
+        if job.origin is not None and store.restore() is None and not store.versions():
             inherit(find_state(job.origin), held.state)
         outboxes = _open_outboxes(job, config, held.state, clock)
+        stack.callback(_close, outboxes, clock)
         for outbox in outboxes:
             outbox.start()
-            stack.callback(outbox.close, _FLUSH_SECONDS)
         yield _build(job, config, options, source, held, store, clock, outboxes)
 
 
@@ -212,6 +212,15 @@ def _open_outboxes(job: Job, config: Config, state: StateDirectory, clock: Clock
         name = json.dumps(tree, sort_keys=True)
         outboxes.append(Outbox(name, outlet, lambda: _open_store(job, config, state, clock), clock.seconds))
     return outboxes
+
+
+def _close(outboxes: list[Outbox], clock: Clock) -> None:
+    """Let all of them deliver what is left, within one deadline."""
+    deadline = clock.seconds() + _FLUSH_SECONDS
+    for outbox in outboxes:
+        outbox.close(0)
+    for outbox in outboxes:
+        outbox.close(max(0.0, deadline - clock.seconds()))
 
 
 def _wake(outboxes: list[Outbox]) -> None:
