@@ -16,7 +16,8 @@ from streamad.errors import CommitAbortedError
 from streamad.runtime import retraining
 from streamad.runtime.clock import Clock
 from streamad.state.artifacts import write_artifact
-from streamad.state.directory import hold_state
+from streamad.state.directory import find_state, hold_state
+from streamad.state.inherit import inherit
 from streamad.training.fit import fit
 from streamad.training.snapshot import Snapshot
 from streamad.training.trainer import ARTIFACT, Done
@@ -42,7 +43,9 @@ class InlineTrainer:
 
 
 @contextmanager
-def engine(folder, source, *, state="state", made_by="replay", scores=False, on_step=None, **changes):
+def engine(
+    folder, source, *, state="state", made_by="replay", origin=None, scores=False, on_step=None, **changes
+):
     """A `Live` feed over `source`, a script or a `MemorySource`; `changes` to the config by section."""
     if not isinstance(source, MemorySource):
         source = MemorySource(source)
@@ -58,6 +61,8 @@ def engine(folder, source, *, state="state", made_by="replay", scores=False, on_
             hold_state(folder / state, feed=FEED, made_by=made_by, schema=config.schema_) as held,
             wiring._open_store(job, config, held.state, clock) as store,
         ):
+            if origin is not None:
+                inherit(find_state(folder / origin), held.state)
             yield wiring._build(job, config, options, source, held, store, clock, [])
     finally:
         retraining.Trainer = before

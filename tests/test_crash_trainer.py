@@ -46,6 +46,20 @@ def test_a_replay_whose_trainer_is_killed_counts_it_waits_twice_as_long_and_ends
     assert committed(tmp_path / "feed.state") == 18_000
 
 
+def test_without_a_first_model_there_is_nothing_to_go_on_with(tmp_path):
+    write_log(tmp_path, 4000)
+    process = start("replay", write_config(tmp_path), log=tmp_path / "log")
+    wait_for(lambda: children(process.pid), process)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    assert process.wait(10) == 3
+    last = (tmp_path / "log").read_text().splitlines()[-1]
+    assert last == (
+        "streamad: the first model could not be fitted: the trainer process was killed by signal 9"
+    )
+    assert start("replay", tmp_path / "feed.yaml", log=tmp_path / "log").wait(30) == 0
+    assert committed(tmp_path / "feed.state") == 4000
+
+
 @pytest.fixture
 def daemon(tmp_path):
     """A daemon on endless traffic, in training for the second time."""
