@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         return Config.model_validate(_expand(path, tree, ""))
     except ValidationError as error:
         raise config_error(path, error, tree) from None
+    except RecursionError:
+        raise ConfigError(str(path), "", "a mapping that holds itself", "a YAML mapping") from None
 
 
 def state_path(config: Config, path: Path, given: Path | None) -> Path:
@@ -64,36 +67,64 @@ def state_path(config: Config, path: Path, given: Path | None) -> Path:
 
 def config_error(path: Path, error: ValidationError, tree: object, prefix: str = "") -> ConfigError:
     """The first of pydantic's complaints as one sentence."""
-    first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"] if not isinstance(part, str) or _is_key(part)]
-    key = ".".join(str(part) for part in ([prefix] if prefix else []) + location)
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    location, found = _find(tree, first["loc"])
+    key = ".".join(map(str, [prefix, *location] if prefix else location))
+    if first["type"] == "missing":
+        missing = f"{key}.{first['loc'][-1]}".lstrip(".")
+        return ConfigError(str(path), missing, "missing", "a value")
     if first["type"] == "extra_forbidden":
         return ConfigError(str(path), key, "unknown key", "one of the keys in the documentation")
-    if first["type"] == "missing":
-        return ConfigError(str(path), key, "missing", "a value")
-    found = _find(tree, location)
-    return ConfigError(str(path), key, f"found {found}", _lower(first["msg"]))
+    branches = [_expected(one["msg"]) for one in errors if _find(tree, one["loc"])[0] == location]
+    return ConfigError(str(path), key, f"found {found}", " or ".join(dict.fromkeys(branches)))
 
 
-def _is_key(part: str) -> bool:
-    """Whether a part of pydantic's location is a key of the file, not the name of a union's branch."""
-    return re.fullmatch(r"[a-z_][A-Za-z0-9_.-]*", part) is not None and part not in {"float", "str", "int"}
+def as_written(tree: Any) -> Any:  # noqa: ANN401  # any YAML value
+    """A part of the config with ``${NAME}`` in place of what the environment says: for what is kept or shown."""
+    if isinstance(tree, dict):
+        return {name: as_written(child) for name, child in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [as_written(child) for child in tree]
+    return tree.spelling if isinstance(tree, _FromEnvironment) else tree
 
 
-def _lower(message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
+class _FromEnvironment(str):
+    """Text with values of the environment in it, which may be secrets: it is shown as it was spelled."""
+
+    spelling: str
+
+    def __repr__(self) -> str:
+        return repr(self.spelling)
+
+
+_WORDS = (
+    (r"Value error, |Input should be ", ""),
+    (r"^(String|Tuple|List) should ", lambda match: f"a {match[1].lower()} that should "),
+    (r"a valid dictionary( or instance of \w+)?", "a mapping"),
+    (r"a valid tuple", "a list"),
+    (r", unable to parse .*| after validation, .*", ""),
+    (r"input is not a valid path for .*", "a path"),
+)
+
+
+def _expected(message: str) -> str:
+    """Pydantic's words for what it wants, in ours."""
+    for pattern, better in _WORDS:
+        message = re.sub(pattern, better, message, flags=re.IGNORECASE)
     return message[:1].lower() + message[1:]
 
 
-def _find(tree: object, location: list[Any]) -> str:
+def _find(tree: Any, location: Iterable[int | str]) -> tuple[list[int | str], str]:  # noqa: ANN401  # any YAML value
+    """The part of pydantic's location that is in the file (a union's branches are not), and what is there."""
+    there: list[int | str] = []
     for part in location:
-        try:
-            tree = tree[part]  # type: ignore[index]
-        except (KeyError, IndexError, TypeError):
-            return "nothing"
+        if isinstance(tree, dict) and part in tree or isinstance(tree, list) and part in range(len(tree)):
+            tree = tree[part]
+            there.append(part)
     if isinstance(tree, dict | list):
-        return "a mapping" if isinstance(tree, dict) else "a list"
-    return repr(tree)[:80]
+        return there, "a mapping" if isinstance(tree, dict) else "a list"
+    return there, repr(tree)[:80]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -103,15 +134,41 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), "", "no such file", "a config (streamad init makes one)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"cannot be read ({error})", "a YAML file in UTF-8") from None
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(str(path), "", f"not YAML{where}", "a YAML mapping") from None
+    tree = _parse(path, "", text)
     if not isinstance(tree, dict):
-        raise ConfigError(str(path), "", f"found {type(tree).__name__}", "a YAML mapping")
+        found = "nothing" if tree is None else f"a {type(tree).__name__}"
+        raise ConfigError(str(path), "", f"found {found}", "a YAML mapping")
     return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """`yaml.safe_load`, but a key that stands twice is refused instead of silently winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # as yaml has it
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                message = f"{key.value} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(path: Path, key: str, text: str) -> Any:  # noqa: ANN401  # any YAML value
+    """One YAML document."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+    except yaml.constructor.ConstructorError as error:
+        found = f"{error.problem}{_where(error)}"
+    except yaml.YAMLError as error:
+        found = f"not YAML{_where(error)}"
+    except (ValueError, RecursionError):  # a date that does not exist; nesting without end
+        found = "not YAML that can be read"
+    raise ConfigError(str(path), key, found, "a YAML value" if key else "a YAML mapping")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f" at line {mark.line + 1}" if mark else ""
 
 
 def _override(path: Path, tree: dict[str, Any], override: str) -> None:
@@ -125,10 +182,7 @@ def _override(path: Path, tree: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(str(path), key, f"{part} is no mapping", "a key path that exists")
         node = child
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(str(path), key, "a value that is not YAML", "a YAML value") from None
+    node[last] = _parse(path, key, value)
 
 
 def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML value
@@ -137,7 +191,7 @@ def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML
         return {name: _expand(path, child, f"{key}.{name}".lstrip(".")) for name, child in node.items()}
     if isinstance(node, list):
         return [_expand(path, child, f"{key}.{i}") for i, child in enumerate(node)]
-    if not isinstance(node, str):
+    if not isinstance(node, str) or "${" not in node:
         return node
 
     def value(match: re.Match[str]) -> str:
@@ -146,4 +200,6 @@ def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML
             raise ConfigError(str(path), key, f"${{{match[1]}}} is not set", "that environment variable")
         return found
 
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, node)
+    expanded = _FromEnvironment(re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, node))
+    expanded.spelling = node
+    return expanded

@@ -135,6 +135,7 @@ def _build(
     _check_same_replay(job, config, restored)
     _import_labels(job, store)
     decoder = Decoder(config.schema_, options, dictionary)
+    decoder.warm_up()
     limits, training = config.limits, config.training
     retraining = Retraining(training, held.state.artifacts, held.state.jobs)
     scores = ScoresFile(held.state.path / "scores.bin") if job.scores else None

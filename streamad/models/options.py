@@ -21,7 +21,7 @@ class DetectorOptions(Section):
     weight_decay: float = Field(default=1e-6, ge=0)
     device: str = "auto"
     """``auto`` is the GPU where there is one; ``cpu`` or ``cuda`` insist."""
-    threads: int = Field(default=1, ge=1)
-    """torch threads of the scorer; fixed, so that two replays add up alike."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """Threads that score a batch on the CPU; scores do not depend on it."""
     head: bool = True
     """Whether labels train a UAI head on the detector."""

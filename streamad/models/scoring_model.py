@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ class Scored(NamedTuple):
 class ScoringModel:
     """Scores encoded rows; a row's score depends on nothing but the row."""
 
-    def __init__(self, encoder: Encoder, detector: Detector, stats: FeatureStats) -> None:
+    def __init__(self, encoder: Encoder, detector: Detector, stats: FeatureStats, threads: int = 1) -> None:
         """`detector` and `stats` lie on one device; the detector's weights must change no more."""
         self.encoder, self.stats = encoder, stats
         self._detector = detector
@@ -46,23 +47,28 @@ class ScoringModel:
         fields = torch.from_numpy(encoder.column_field.astype(np.int64))
         self._fields = torch.nn.functional.one_hot(fields).double()  # [D, n_fields]
         detector.prepare()
+        # Threads over chunks, not within a product: the products are small, and a chunk's bits stay its own.
+        self._threads = threads if self._device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self._threads - 1, "score") if self._threads > 1 else None
 
     @classmethod
     def from_parts(
         cls, manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], device: str, threads: int
     ) -> Self:
-        """The model of an artifact's manifest and tensors; sets torch's thread count for this process.
+        """The model of an artifact's manifest and tensors, scoring on `threads` of the processor's.
+
+        Sets torch's own thread count for this process to one.
 
         Raises `ValueError` where the weights do not fit the detector or are not finite.
         """
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
         options = DetectorOptions.model_validate(manifest["detector"])
         encoder = Encoder.from_state(manifest["encoder"], part(tensors, "encoder."))
         detector = make_detector(options.name, encoder.width, options, seed=0)
         _load(detector, part(tensors, "model."))
         place = choose_device(device)
         stats = FeatureStats.from_tensors(part(tensors, "stats."), place)
-        return cls(encoder, detector.to(place), stats)
+        return cls(encoder, detector.to(place), stats, threads)
 
     @property
     def head_width(self) -> int:
@@ -73,11 +79,21 @@ class ScoringModel:
         """Score encoded rows [n, D]."""
         score = torch.empty(len(x), dtype=torch.float64)
         features = torch.empty((len(x), self.head_width), dtype=torch.float64)
-        with torch.inference_mode():
-            for start in range(0, len(x), CHUNK):
-                part = slice(start, start + CHUNK)
-                score[part], features[part] = self._score_chunk(x[part])
+        share = -(-len(x) // (CHUNK * self._threads)) * CHUNK or CHUNK
+        parts = [slice(start, start + share) for start in range(0, len(x), share)]
+        others = [self._pool.submit(self._score_part, x, p, score, features) for p in parts[1:] if self._pool]
+        for part in parts[:1]:
+            self._score_part(x, part, score, features)
+        for other in others:
+            other.result()
         return Scored(score.numpy(), features.numpy())
+
+    def _score_part(self, x: NDArray[np.float32], rows: slice, score: Tensor, features: Tensor) -> None:
+        """Score a range of rows, which begins at a whole chunk, into their places."""
+        with torch.inference_mode():
+            for start in range(rows.start, min(rows.stop, len(x)), CHUNK):
+                part = slice(start, min(start + CHUNK, rows.stop))
+                score[part], features[part] = self._score_chunk(x[part])
 
     def _score_chunk(self, x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
         """Mean scores and head features of at most `CHUNK` rows."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamad.scoring.calibration import SMALLEST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,7 +38,8 @@ class Counters:
 
 
 _SHIFT = 15  # float32 without its last 15 bits: 8 bits of mantissa, 0.4 % resolution
-_BINS = (int(np.float32(1.0).view(np.uint32)) >> _SHIFT) + 1
+_LEAST = int(np.float32(SMALLEST).view(np.uint32)) >> _SHIFT
+_BINS = (int(np.float32(1.0).view(np.uint32)) >> _SHIFT) + 1 - _LEAST
 
 
 class Quality:
@@ -51,7 +54,7 @@ class Quality:
 
     def add(self, p_values: NDArray[np.float64], truth: NDArray[np.int8], threshold: float) -> None:
         """Count n records; truth is 1, 0 or -1 (unknown, not counted)."""
-        bins = p_values.astype(np.float32).view(np.uint32) >> _SHIFT
+        bins = np.maximum(p_values.astype(np.float32).view(np.uint32) >> _SHIFT, _LEAST) - _LEAST
         for value in (0, 1):
             rows = (truth == value) & ~np.isnan(p_values)
             self._counts[value] += np.bincount(bins[rows], minlength=_BINS)

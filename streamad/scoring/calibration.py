@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 _TAIL_SHARE = 0.02
 _TAIL_ROWS = 30
 _SHAPE_RANGE = (-0.25, 0.45)
-_SMALLEST = 1e-12
+SMALLEST = 1e-12
+"""The least p-value that is ever given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Calibration:
         p = (above + 1) / (len(self.reference) + 1)
         tail = scores > self.start
         p[tail] = self.share * self._survival(scores[tail] - self.start)
-        return np.clip(p, _SMALLEST, 1.0)
+        return np.clip(p, SMALLEST, 1.0)
 
     def _survival(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
         if abs(self.shape) < 1e-6:
