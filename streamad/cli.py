@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from streamad import __version__
 from streamad.errors import StreamadError
@@ -21,6 +22,9 @@ start:  streamad init FILE --out feed.yaml, then streamad replay feed.yaml
 try:    streamad demo
 
 exit codes: 0 done, 1 a bug in streamad, 2 wrong input, 3 the world (disk, broken feed, stale), 130 stopped at once"""
+
+
+_SEEDS = 1 << 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +55,15 @@ def _write_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as for any other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `SystemExit`."""
+        self.exit(2, f"streamad: {message}; see {self.prog} --help\n")
+
+
+class _CommandParser(_Parser):
     """Takes options anywhere, also between positional arguments of which some may be left out.
 
     Python 3.11's argparse alone refuses ``label CONFIG --state DIR ID normal``: having met CONFIG, it takes ID and
@@ -72,7 +84,7 @@ class _CommandParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="streamad",
         description="Watches feeds of records and raises alerts; learns from the few that an analyst labels.",
         epilog=EPILOG,
@@ -110,13 +122,13 @@ def _making(commands: Commands) -> None:
     init.add_argument("file", metavar="FILE|-", help="a log (plain, .gz, .zst or Parquet), or - for stdin")
     init.add_argument("--out", type=Path, metavar="CONFIG", help="write the config here (default: stdout)")
     fit = _command(commands, "fit", "fitting:fit", "train a model offline, on the source's records")
-    fit.add_argument("--seed", type=int, default=0, metavar="N")
+    fit.add_argument("--seed", type=_seed, default=0, metavar="N")
     fit.add_argument(
         "--new-schema", action="store_true", help="take over a changed schema, keeping the labels"
     )
     demo = _command(commands, "demo", "demo:demo", "show the whole loop on generated traffic", config=False)
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep the demo's files here")
-    demo.add_argument("--seed", type=int, default=7, metavar="N")
+    demo.add_argument("--seed", type=_seed, default=7, metavar="N")
 
 
 def _running(commands: Commands) -> None:
@@ -126,12 +138,12 @@ def _running(commands: Commands) -> None:
     run.add_argument(
         "--from", dest="origin", type=Path, metavar="DIR", help="start from a finished replay's state"
     )
-    run.add_argument("--seed", type=int, default=0, metavar="N")
+    run.add_argument("--seed", type=_seed, default=0, metavar="N")
     replay = _command(commands, "replay", "running:replay", "run historical logs through at full speed")
     replay.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="read these in place of the source's"
     )
-    replay.add_argument("--seed", type=int, default=0, metavar="N")
+    replay.add_argument("--seed", type=_seed, default=0, metavar="N")
     replay.add_argument("--labels", type=Path, metavar="FILE", help="labels to apply (NDJSON)")
     replay.add_argument("--summary", type=Path, metavar="FILE.json", help="write the summary here too")
     replay.add_argument("--scores", type=Path, metavar="FILE.parquet", help="write what every record scored")
@@ -172,8 +184,18 @@ def _reading(commands: Commands) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        message = f"{text} is not above 0"
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        message = f"{text!r} is no number above 0"
         raise argparse.ArgumentTypeError(message)
     return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= _SEEDS:
+        message = f"{text!r} is no whole number from 0 to {_SEEDS - 1}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)

@@ -92,6 +92,7 @@ def as_written(tree: Any) -> Any:  # noqa: ANN401  # any YAML value
 class _FromEnvironment(str):
     """Text with values of the environment in it, which may be secrets: it is shown as it was spelled."""
 
+    __slots__ = ("spelling",)
     spelling: str
 
     def __repr__(self) -> str:
@@ -119,7 +120,8 @@ def _find(tree: Any, location: Iterable[int | str]) -> tuple[list[int | str], st
     """The part of pydantic's location that is in the file (a union's branches are not), and what is there."""
     there: list[int | str] = []
     for part in location:
-        if isinstance(tree, dict) and part in tree or isinstance(tree, list) and part in range(len(tree)):
+        known: Any = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+        if part in known:
             tree = tree[part]
             there.append(part)
     if isinstance(tree, dict | list):
@@ -145,11 +147,12 @@ class _Loader(yaml.SafeLoader):
     """`yaml.safe_load`, but a key that stands twice is refused instead of silently winning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002  # as yaml has it
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        seen = set()
         for key, _ in node.value:
-            if keys.count(key.value) > 1:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 message = f"{key.value} is there twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
         return super().construct_mapping(node, deep)
 
 

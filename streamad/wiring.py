@@ -14,11 +14,13 @@ from typing import Any, Literal
 import structlog
 from pydantic import ValidationError
 
-from streamad.config import Config, config_error, load_config, state_path
+from streamad.config import Config, as_written, config_error, load_config, state_path
 from streamad.errors import ConfigError, InputError, StateError, UserError
-from streamad.learning.label_file import give_labels
+from streamad.learning.label_file import give_labels, read_labels
 from streamad.learning.labels import LabelBook
-from streamad.ports import SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.models.base import find_detector
+from streamad.models.scoring_model import choose_device
+from streamad.ports import Outlet, SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.records.schema import PayloadFormat
@@ -93,6 +95,8 @@ def open_feed(job: Job) -> Iterator[Live]:
     with ExitStack() as stack:
         options, source = open_source(job, config)
         stack.callback(source.close)
+        outlets = _open_outlets(job, config)
+        _check_inputs(job, config)  # whatever can be wrong is known before the state is touched
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
             hold_state(
@@ -109,7 +113,10 @@ def open_feed(job: Job) -> Iterator[Live]:
             held.state.clear()
         if job.origin is not None and store.restore() is None and not store.versions():
             inherit(find_state(job.origin), held.state)
-        outboxes = _open_outboxes(job, config, held.state, clock)
+        outboxes = [
+            Outbox(name, outlet, lambda: _open_store(job, config, held.state, clock), clock.seconds)
+            for name, outlet in outlets
+        ]
         stack.callback(_close, outboxes, clock)
         for outbox in outboxes:
             outbox.start()
@@ -204,15 +211,15 @@ def open_source(job: Job, config: Config) -> tuple[SourceOptions, Source]:
     return options, plugin.open(options, context)
 
 
-def _open_outboxes(job: Job, config: Config, state: StateDirectory, clock: Clock) -> list[Outbox]:
-    outboxes = []
+def _open_outlets(job: Job, config: Config) -> list[tuple[str, Outlet]]:
+    """The config's sinks, each with the name under which the store keeps its mark."""
+    outlets = []
     for number, tree in enumerate(config.sinks):
         plugin: SinkPlugin = _plugin(job.config, "streamad.sinks", f"sinks.{number}", tree)
         options = _validated(job.config, plugin.options, tree, f"sinks.{number}")
         outlet = plugin.open(options, job.config.absolute().parent)
-        name = json.dumps(tree, sort_keys=True)
-        outboxes.append(Outbox(name, outlet, lambda: _open_store(job, config, state, clock), clock.seconds))
-    return outboxes
+        outlets.append((json.dumps(as_written(tree), sort_keys=True), outlet))
+    return outlets
 
 
 def _close(outboxes: list[Outbox], clock: Clock) -> None:
@@ -232,7 +239,7 @@ def _wake(outboxes: list[Outbox]) -> None:
 def _plugin(path: Path, group: str, key: str, tree: Mapping[str, Any]) -> Any:  # noqa: ANN401  # either kind of plugin
     known = {entry.name: entry for entry in entry_points(group=group)}
     kind = tree.get("type")
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         raise ConfigError(str(path), f"{key}.type", f"found {kind!r}", "one of " + ", ".join(sorted(known)))
     return known[kind].load()
 
@@ -288,11 +295,23 @@ def _check_times(job: Job, config: Config) -> None:
         raise UserError("--speed goes by event time, and the config has no schema.time")
 
 
+def _check_inputs(job: Job, config: Config) -> None:
+    """Raises `UserError` for a detector, a GPU, a label file or a state to start from that is not there."""
+    find_detector(config.detector.name)
+    choose_device(config.detector.device)
+    if job.labels is not None:
+        next(read_labels(job.labels), None)
+    if job.origin is not None:
+        find_state(job.origin)
+
+
 def _identity(job: Job, config: Config) -> dict[str, Any]:
     """What makes two replays the same one."""
     files = [str(path) for path in job.files]
     return (
-        {"source": dict(config.source), "files": files, "seed": job.seed} if job.made_by == "replay" else {}
+        {"source": as_written(config.source), "files": files, "seed": job.seed}
+        if job.made_by == "replay"
+        else {}
     )
 
 

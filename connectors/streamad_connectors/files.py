@@ -44,6 +44,7 @@ class FilesSource:
         self._positions: Positions = {}
         self._current = 0
         self._reader: _Reader | None = None
+        self._done = 0.0
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
         """See `streamad.ports.Source.poll`; never waits."""
@@ -52,10 +53,12 @@ class FilesSource:
             if self._reader is None:
                 self._reader = self._open(self._files[self._current])
             block = self._reader.read(max_rows) if self._reader is not None else None
+            self._done = self._share()
             if block is not None:
                 return block
             self._close_reader()
             self._current += 1
+            self._done = self._share()
         return End()
 
     def seek(self, positions: Positions) -> None:
@@ -70,9 +73,14 @@ class FilesSource:
         self._positions = dict(positions)
         self._current = 0
         self._reader = self._open(self._files[0])
+        self._done = self._share()
 
     def progress(self) -> float | None:
-        """See `streamad.ports.Source.progress`; counted in bytes of the files as they lie on disk."""
+        """See `streamad.ports.Source.progress`. Asked by another thread than the one that polls."""
+        return self._done
+
+    def _share(self) -> float:
+        """How much was read, counted in bytes of the files as they lie on disk."""
         total = sum(self._sizes)
         done = sum(self._sizes[: self._current])
         if self._reader is not None:

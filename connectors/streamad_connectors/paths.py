@@ -66,7 +66,11 @@ def open_text(path: Path) -> FileStream:
         file = path.open("rb", buffering=0)
     except OSError as error:
         raise unreadable(path, error) from None
-    head = file.read(PROBE_BYTES) or b""
+    try:
+        head = file.read(PROBE_BYTES) or b""
+    except OSError as error:
+        file.close()
+        raise unreadable(path, error) from None
     codec = find_codec(head)
     expected = _SUFFIXES.get(path.suffix)
     if head and expected not in {None, codec}:

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from streamad.commands.screen import console, ndjson, piped
 from streamad.config import load_config
+from streamad.errors import StoreError, UserError
 from streamad.runtime.logs import configure_logs
 from streamad.wiring import Job, Live, open_feed
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 log = structlog.get_logger()
 
@@ -49,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
 def replay(args: argparse.Namespace) -> int:
     """Historical logs at full speed, then a summary."""
     configure_logs(load_config(args.config, tuple(args.set)).log)
+    for target in (args.summary, args.scores):
+        _check_target(target)
     stop = threading.Event()
     with progress() as on_status, stop_on_signals(stop):
         job = Job(
@@ -72,8 +77,28 @@ def replay(args: argparse.Namespace) -> int:
         return 0
     _show(summary)
     if args.summary is not None:
-        args.summary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        _write(args.summary, json.dumps(summary, indent=2) + "\n")
     return 0
+
+
+def _check_target(target: Path | None) -> None:
+    """Find out before the work, not after it, that its result cannot be written. Raises `UserError`."""
+    if target is None:
+        return
+    try:
+        if target.exists():
+            target.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}") from None
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from None
 
 
 def _replayed(live: Live, args: argparse.Namespace) -> dict[str, Any] | None:

@@ -59,14 +59,16 @@ class Detector(nn.Module, ABC):
 
 
 def make_detector(name: str, width: int, options: DetectorOptions, seed: int) -> Detector:
-    """The detector of the file ``streamad/models/NAME.py``, with fresh weights on the CPU.
+    """A detector with fresh weights on the CPU. Raises `UserError` where there is none of that name."""
+    return find_detector(name)(width, options, torch.Generator().manual_seed(seed))
 
-    Raises `UserError` where no file of that name holds a detector.
-    """
+
+def find_detector(name: str) -> type[Detector]:
+    """The detector of the file ``streamad/models/NAME.py``. Raises `UserError` where no such file holds one."""
     found = f"streamad.models.{name}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or importlib.util.find_spec(found) is None:
         raise UserError(f"detector.name: there is no detector called {name!r}")
     kind = getattr(importlib.import_module(found), "DETECTOR", None)
     if not (isinstance(kind, type) and issubclass(kind, Detector)):
         raise UserError(f"detector.name: {name!r} is not a detector")
-    return kind(width, options, torch.Generator().manual_seed(seed))
+    return kind

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from streamad.records.schema import Section
@@ -13,13 +15,13 @@ class DetectorOptions(Section):
     name: str = "dp_vae"
     """The file under ``streamad/models`` that holds it: ``dae``, ``dp_vae``."""
     members: int = Field(default=5, ge=1, le=64)
-    hidden: tuple[int, ...] = Field(default=(32, 16), min_length=1)
-    latent: int = Field(default=8, ge=1)
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(default=(32, 16), min_length=1)
+    latent: int = Field(default=8, ge=1, le=65536)
     epochs: int = Field(default=8, ge=1)
     batch: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-6, ge=0)
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto`` is the GPU where there is one; ``cpu`` or ``cuda`` insist."""
     threads: int = Field(default=2, ge=1, le=64)
     """Threads that score a batch on the CPU; scores do not depend on it."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streamad.errors import UserError
 from streamad.features.encoder import Encoder
 from streamad.models.base import Detector, make_detector
 from streamad.models.head_features import FeatureStats, raw_features
@@ -136,9 +137,13 @@ class ScoringModel:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one; anything else is taken at its word."""
+    """``auto`` is the GPU where there is one. Raises `UserError` for a GPU that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"detector.device is {name}, but there is no GPU that can be used; auto takes what is there"
+        )
     return torch.device(name)
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FieldWord = Literal["numeric", "categorical", "boolean", "id", "time", "label", "ignore"]
 """A feature of one of three kinds, or the role of a field that is no feature."""
 
 TimeFormat = str
 """``iso``, ``epoch_s``, ``epoch_ms``, ``epoch_us``, or a strptime pattern that holds a ``%``."""
+
+
+_TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
+
+
+def _is_pattern(form: str) -> bool:
+    """Whether strptime finds the day again in what strftime made of it."""
+    moment = datetime(2001, 2, 3, 16, 5, 6, tzinfo=UTC)
+    try:
+        return datetime.strptime(moment.strftime(form), form).date() == moment.date()  # noqa: DTZ007  # only its day counts
+    except (ValueError, re.error):
+        return False
 
 
 class Section(BaseModel):
@@ -27,6 +42,25 @@ class TimeSpec(Section):
     format: TimeFormat = "iso"
     zone: str | None = None
     """IANA zone for times that carry none; without it such a time is refused."""
+
+    @field_validator("format")
+    @classmethod
+    def _gives_a_day(cls, form: str) -> str:
+        if form not in _TIME_FORMATS and not _is_pattern(form):
+            message = "iso, epoch_s, epoch_ms, epoch_us or a strptime pattern with year, month and day"
+            raise ValueError(message)
+        return form
+
+    @field_validator("zone")
+    @classmethod
+    def _is_known(cls, zone: str | None) -> str | None:
+        try:
+            if zone is not None and zone.upper() != "UTC":
+                ZoneInfo(zone)
+        except (OSError, ValueError, LookupError):
+            message = "the IANA name of a time zone that this system knows"
+            raise ValueError(message) from None
+        return zone
 
 
 class TruthSpec(Section):
@@ -47,14 +81,14 @@ class Schema(Section):
     def _consistent(self) -> Self:
         for word in ("id", "time", "label"):
             if len(self.names(word)) > 1:
-                message = f"at most one field can be {word}, found {', '.join(self.names(word))}"
+                message = f"at most one field with the word {word}, not {', '.join(self.names(word))}"
                 raise ValueError(message)
         named = self.names("time")
         if (self.time is None) != (not named) or (self.time and self.time.field != named[0]):
-            message = "time.field and the field whose word is 'time' must be the same"
+            message = "time.field to name the one field whose word is 'time'"
             raise ValueError(message)
         if not self.features:
-            message = "no field is a feature (numeric, categorical or boolean)"
+            message = "at least one feature (a numeric, categorical or boolean field)"
             raise ValueError(message)
         return self
 
@@ -94,4 +128,4 @@ class PayloadFormat(Section):
     format: Literal["csv", "kdd", "ndjson", "parquet"] = "csv"
     header: bool = True
     """CSV only: the first line of each file names the columns. Without it, schema order is column order."""
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    delimiter: str = Field(default=",", pattern=r'^[^"\r\n\x00]$')

@@ -13,6 +13,7 @@ from streamad.ports import End, Revoked
 from streamad.records.batch import ACCEPTED, Batch, Block
 from streamad.runtime.committer import Committer, rejected_rows
 from streamad.runtime.learner import Learner
+from streamad.runtime.matching import check_columns, check_values
 from streamad.runtime.transaction import Scored
 from streamad.scoring.alerts import Describer
 
@@ -152,6 +153,7 @@ class Engine:
         if isinstance(item, Revoked):
             self._rewind()
         elif isinstance(item, Batch):
+            check_columns(self._feed.config.schema_, item)
             self._next = item.first + len(item)
             self._committer.met += self._feed.book.meet(item)
             if self._learner.scorer is None:
@@ -223,6 +225,7 @@ class Engine:
         total, rejected = sum(map(len, self._held)), sum(len(b.rejections) for b in self._held)
         if total == rejected:
             self._refuse(total, rejected)
+        check_values(self._feed.config.schema_, self._held)
         self.state = "first_fit"
         held, self._held = self._held, []
         self._feed.reader.unread([*held, End()] if ended else held)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from streamad.errors import StateError
+from streamad.errors import StateError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,16 @@ class ScoresFile:
             file.truncate(records * _ROW.itemsize)
 
     def append(self, records: int, batches: Sequence[Scored]) -> None:
-        """Write the rows of a transaction behind `records` committed ones and sync them, before it is committed."""
+        """Write the rows of a transaction behind `records` committed ones and sync them, before it is committed.
+
+        Raises `StoreError` where the disk refuses.
+        """
+        try:
+            self._append(records, batches)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be written: {error.strerror}") from None
+
+    def _append(self, records: int, batches: Sequence[Scored]) -> None:
         new = {scored.batch.block.partition for scored in batches} - self._parts.keys()
         if new:
             for name in sorted(new):
@@ -69,18 +78,23 @@ class ScoresFile:
             os.fsync(file.fileno())
 
     def finish(self, target: Path) -> None:
-        """Write position, score, p_value, anomaly_probability and version as Parquet, in record order."""
+        """Write position, score, p_value, anomaly_probability and version as Parquet, in record order.
+
+        Raises `StoreError` where that fails; the same replay may then be called again for the file alone.
+        """
         names = list(self._parts)
         rows = np.memmap(self._path, dtype=_ROW, mode="r") if self._path.stat().st_size else np.empty(0, _ROW)
         pieces = []
-        for number, start in enumerate(range(0, max(len(rows), 1), _ROWS_AT_ONCE)):
-            pieces.append(target.with_name(f".{target.name}.{number}"))
-            _frame(rows[start : start + _ROWS_AT_ONCE], names).write_parquet(pieces[-1])
         try:
+            for number, start in enumerate(range(0, max(len(rows), 1), _ROWS_AT_ONCE)):
+                pieces.append(target.with_name(f".{target.name}.{number}"))
+                _frame(rows[start : start + _ROWS_AT_ONCE], names).write_parquet(pieces[-1])
             pl.scan_parquet(pieces).sink_parquet(target)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise StoreError(f"{target} cannot be written: {error}") from None
         finally:
             for piece in pieces:
-                piece.unlink()
+                piece.unlink(missing_ok=True)
 
     def _rows(self, scored: Scored) -> np.ndarray[Any, Any]:
         block, scores = scored.batch.block, scored.scores
