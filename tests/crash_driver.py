@@ -59,7 +59,11 @@ def run(told):
     if kill := told.get("kill"):
         optional["on_step"] = Killer(kill["step"], kill["after"], Path(told["state"], "jobs"))
         if kill["step"] == "artifact_write":
-            os.environ |= {"HALT_VERSION": str(kill["version"]), "PYTHONPATH": str(Path(__file__).parent)}
+            paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            os.environ |= {
+                "HALT_VERSION": str(kill["version"]),
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            }
             retraining.Trainer = partial(Trainer, module="halting_trainer")
     job = Job(
         "replay",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 import time
@@ -16,12 +17,20 @@ def say(text):
 def start(*arguments, log, stdout=subprocess.DEVNULL):
     """`streamad ARGUMENTS` with its log in a file."""
     with Path(log).open("ab") as stderr:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "streamad", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
         )
+    atexit.register(_end, process)  # where a test fails before it has stopped it
+    return process
+
+
+def _end(process):
+    if process.poll() is None:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition, process, *, seconds=60):

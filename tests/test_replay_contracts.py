@@ -11,19 +11,26 @@ from engines import Sink, engine, scored
 from feeds import checkpoint, stored, stored_alerts, write_log
 from streamad_connectors.memory import Assign, MemorySource, Pause, Records, Revoke
 
-RECORDS = 6000
-TRAINING = {"warm_up": {"records": 1260}, "every_records": 2048, "effect_after": 1024}
+RECORDS, JUNK = 6000, 11
+TRAINING = {
+    "warm_up": {"records": 1260},
+    "window": {"records": 1500},
+    "every_records": 2048,
+    "effect_after": 1024,
+}
 
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    return write_log(tmp_path_factory.mktemp("lines"), RECORDS, junk=47)
+    """Traffic with a service that the first model has seen, but not yet the first commit."""
+    lines = write_log(tmp_path_factory.mktemp("lines"), RECORDS, junk=JUNK)
+    return [*lines[:1100], *(line.replace(b",http,", b",new,") for line in lines[1100:1200]), *lines[1200:]]
 
 
-def run(folder, lines, *, aborts=(), state="state", **options):
+def run(folder, lines, *, aborts=(), state="state", training=TRAINING, **options):
     """Everything that a run leaves: alerts, counters, scores, reference, window."""
     with engine(
-        folder, [Records("p", lines)], state=state, scores=True, training=TRAINING, **options
+        folder, [Records("p", lines)], state=state, scores=True, training=training, **options
     ) as live:
         sink = Sink(live, aborts)
         live.engine.run()
@@ -53,26 +60,42 @@ def test_an_aborted_commit_leaves_no_trace(tmp_path, lines):
         assert again[name] == found, name
 
 
-def test_a_failed_commit_stops_the_engine_and_the_next_run_goes_on_to_the_same_result(tmp_path, lines):
+def fail(folder, lines, failing, times, training=TRAINING):
+    """A run that fails when it reaches a step for the n-th time."""
+    seen = []
+
+    def on_step(step):
+        seen.append(step)
+        if step == failing and seen.count(step) == times:
+            raise RuntimeError(failing)
+
+    source = [Records("p", lines)]
+    with (
+        engine(folder, source, state="failed", scores=True, training=training, on_step=on_step) as live,
+        pytest.raises(RuntimeError),
+    ):
+        live.engine.run()
+
+
+def test_a_run_that_failed_goes_on_to_the_result_of_one_that_did_not(tmp_path, lines):
     plain = run(tmp_path, lines, state="plain")
-    for failing in ("store.begun", "store.versions", "store.positions"):
-        seen = []
-
-        def fail(step, failing=failing, seen=seen):
-            seen.append(step)
-            if step == failing and seen.count(step) == 2:
-                raise RuntimeError("failed on request")
-
-        with (
-            engine(
-                tmp_path, [Records("p", lines)], state="failed", scores=True, training=TRAINING, on_step=fail
-            ) as live,
-            pytest.raises(RuntimeError),
-        ):
-            live.engine.run()
+    for failing in ("store.begun", "store.versions", "training_begun", "store.positions"):
+        fail(tmp_path, lines, failing, 2)
     found = run(tmp_path, lines, state="failed")
     del found["commits"], plain["commits"]
     assert found == plain
+
+
+def test_a_value_that_was_read_ahead_of_one_commit_is_known_after_the_next(tmp_path, lines):
+    training = {**TRAINING, "window": {"records": 3000}, "every_records": 4096}
+    lines = (lines[:1000] * 6)[:RECORDS]  # no new value behind these but one
+    lines[2060:2100] = [line.replace(b",http,", b",unheard,") for line in lines[2060:2100]]
+    plain = run(tmp_path, lines, state="plain", training=training)
+    fail(tmp_path, lines, "training_begun", 1, training)
+    found = run(tmp_path, lines, state="failed", training=training)
+    del found["commits"], plain["commits"]
+    assert found == plain
+    assert len(found["versions"]) == 2
 
 
 def test_in_is_scored_rejected_held_and_in_flight_at_every_commit(tmp_path, lines):
@@ -94,7 +117,7 @@ def test_in_is_scored_rejected_held_and_in_flight_at_every_commit(tmp_path, line
     assert all(read == records for read, records in flows)
     assert flows[-1] == (RECORDS + 500, RECORDS + 500)
     rejected = stored(tmp_path / "state", "SELECT count(*) FROM rejected")[0][0]
-    assert rejected == RECORDS // 47 + 500 // 47
+    assert rejected == RECORDS // JUNK + 500 // JUNK
     assert (summary["rejected"], summary["scored"]) == (rejected, RECORDS + 500 - rejected)
 
 
@@ -168,7 +191,7 @@ def test_a_score_does_not_depend_on_how_the_records_are_cut_into_batches(tmp_pat
     found = []
     for size in [1260, *sizes]:
         training = {
-            "warm_up": {"records": len([1 for n in range(1260) if (n + 1) % 47])},
+            "warm_up": {"records": len([1 for n in range(1260) if (n + 1) % JUNK])},
             "every_records": None,
         }
         with engine(
