@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 _TAIL_SHARE = 0.02
 _TAIL_ROWS = 30
-_SHAPE_RANGE = (-0.25, 0.45)
+_SHAPE_RANGE = (0.0, 0.45)
+"""Not below 0: a tail with an end would call everything past it equally rare."""
 SMALLEST = 1e-12
 """The least p-value that is ever given."""
 
@@ -59,9 +60,7 @@ class Calibration:
     def _survival(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
         if abs(self.shape) < 1e-6:
             return np.exp(-excess / self.scale)
-        # A negative shape has an end point; past it the tail goes on thinly, so that order is kept.
-        base = np.maximum(1 + self.shape * excess / self.scale, 1e-9 / (1 + excess))
-        survival: NDArray[np.float64] = base ** (-1 / self.shape)
+        survival: NDArray[np.float64] = (1 + self.shape * excess / self.scale) ** (-1 / self.shape)
         return survival
 
 
