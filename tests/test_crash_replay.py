@@ -11,6 +11,8 @@ from processes import say
 
 from streamad.state.store import STEPS
 
+pytestmark = pytest.mark.slow
+
 RECORDS, RATE = 36_000, 2000
 EVERY, EFFECT = 7000, 2500
 COMMIT = [f"commit.{n}" for n in range(1, 7)] + [f"store.{step}" for step in STEPS]

@@ -11,6 +11,8 @@ import pytest
 from feeds import Driver, checkpoint, committed, stored, write_config, write_labels, write_log
 from processes import alive, children, say, start, stop, wait_for
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = "SELECT number, status, created_record FROM versions ORDER BY number"
 
 

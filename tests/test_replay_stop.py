@@ -13,6 +13,8 @@ import pytest
 from feeds import checkpoint, committed, stored, write_config, write_labels, write_log
 from processes import children, say, start, stop, wait_for
 
+pytestmark = pytest.mark.slow
+
 RECORDS = 20_000
 TRAINING = {"every_records": 5000, "effect_after": 1500}
 
