@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from streamad.errors import BrokenFeedError, CommitAbortedError, InputError
+from streamad.errors import CommitAbortedError
 from streamad.ports import End, Revoked
 from streamad.records.batch import ACCEPTED, Batch, Block
 from streamad.runtime.committer import Committer, rejected_rows
 from streamad.runtime.learner import Learner
-from streamad.runtime.matching import check_columns, check_values
+from streamad.runtime.matching import check_columns
 from streamad.runtime.transaction import Scored
+from streamad.runtime.warm_up import WarmUp
 from streamad.scoring.alerts import Describer
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Engine:
         )
         self.state = "starting"
         self._next = 0  # the number of the next record to take
-        self._held: list[Batch] = []
-        self._held_since = 0.0
+        self._warm_up = WarmUp(feed)
         self._began = self._mark = feed.clock.seconds()
         self._stopped_at: float | None = None
 
@@ -84,7 +84,7 @@ class Engine:
     def status(self) -> dict[str, Any]:
         """What the engine is doing, in numbers: in = scored + rejected + held + in flight."""
         counters, open_records = self._committer.counters, self._committer.open.records
-        scorer, held = self._learner.scorer, sum(map(len, self._held))
+        scorer, held = self._learner.scorer, len(self._warm_up)
         return {
             "state": self.state,
             "records_in": counters.records_in + open_records + held,
@@ -157,16 +157,15 @@ class Engine:
             self._next = item.first + len(item)
             self._committer.met += self._feed.book.meet(item)
             if self._learner.scorer is None:
-                return self._hold(item)
-            self._score(item, self._learner.scorer)
-            if not self._stop.is_set():
-                self._feed.pace.wait(item)
-        return not self._held or self._fit_when_warm()
+                self._warm_up.hold(item)
+            else:
+                self._score(item, self._learner.scorer)
+                if not self._stop.is_set():
+                    self._feed.pace.wait(item)
+        return self._first_fit() if self._warm_up and self._warm_up.is_over() else True
 
     def _end(self) -> bool:
         if self._learner.scorer is None:
-            if not self._held:
-                raise InputError("the source holds no records")
             return self._first_fit(ended=True)
         self._commit(finished=True)
         return not self._committer.finished  # an aborted commit is read and scored again
@@ -193,7 +192,7 @@ class Engine:
     def _rewind(self) -> None:
         """Drop everything that is not committed and read it again."""
         self._feed.reader.stop()
-        self._held.clear()
+        self._warm_up.drop()
         self._committer.drop()
         self._read_on()
 
@@ -202,49 +201,15 @@ class Engine:
         self.state = "scoring" if self._learner.scorer else "warming_up"
         self._feed.reader.start(self._committer.positions, self._next)
 
-    # ---- the first model -----------------------------------------------------------------------
-
-    def _hold(self, batch: Batch) -> bool:
-        if not self._held:
-            self._held_since = self._feed.clock.seconds()
-        self._held.append(batch)
-        total, rejected = sum(map(len, self._held)), sum(len(b.rejections) for b in self._held)
-        if rejected > self._limits.rejected_share * max(total, self._limits.rejected_window):
-            self._refuse(total, rejected)
-        return self._fit_when_warm()
-
-    def _fit_when_warm(self) -> bool:
-        warm_up = self._feed.config.training.warm_up
-        accepted = sum(len(b) - len(b.rejections) for b in self._held)
-        waited = self._feed.clock.seconds() - self._held_since
-        late = not self._feed.replay and accepted > 0 and waited >= warm_up.seconds
-        return self._first_fit() if accepted >= warm_up.records or late else True
-
     def _first_fit(self, *, ended: bool = False) -> bool:
         """Fit on the records held back, then let the loop take them again. False if a stop came first."""
-        total, rejected = sum(map(len, self._held)), sum(len(b.rejections) for b in self._held)
-        if total == rejected:
-            self._refuse(total, rejected)
-        check_values(self._feed.config.schema_, self._held)
-        self.state = "first_fit"
-        held, self._held = self._held, []
+        held = self._warm_up.release()
         self._feed.reader.unread([*held, End()] if ended else held)
         self._next = held[0].first
         self.state = "first_fit"
         fitted = self._outside(lambda: self._learner.first_fit(held, self._may_wait))
         self.state = "scoring"
         return fitted
-
-    def _refuse(self, total: int, rejected: int) -> None:
-        row, rejection = next(
-            iter(sorted((b := next(b for b in self._held if b.rejections)).rejections.items()))
-        )
-        why = f"the first, {b.block.position(row)}: {rejection.reason}" + (
-            f" ({rejection.field})" if rejection.field else ""
-        )
-        if total == rejected:
-            raise InputError(f"none of the first {total:,} records fits the schema; {why}")
-        raise BrokenFeedError(f"{rejected:,} of the first {total:,} records were rejected; {why}")
 
     # ---- scoring -------------------------------------------------------------------------------
 
