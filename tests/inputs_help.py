@@ -70,10 +70,24 @@ class Feed:
     def refused(self, *words, command="replay"):
         """The one sentence on stderr, stdout being empty and the state as it was."""
         before = contents(self.state)
+        said = self._sentence(command, *words)
+        assert contents(self.state) == before
+        return said
+
+    def refused_at_first(self, *words):
+        """The one sentence of a replay that could not begin; a state without a record may have been made."""
+        return self._sentence("replay", *words)
+
+    def _sentence(self, command, *words):
         out, err = self.call(command, *words, code=2)
         assert (out, err.count("\n"), err[:10]) == ("", 1, "streamad: "), err
-        assert contents(self.state) == before
         return err[10:-1].replace(f"{self.folder}/", "")
+
+    def ended(self, command, *words):
+        """The exit code of one command."""
+        code = main([command, str(self.path), *map(str, words)])
+        self._capsys.readouterr()
+        return code
 
     def replayed(self, *words):
         """The summary of a replay."""

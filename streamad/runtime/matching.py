@@ -23,8 +23,8 @@ def check_columns(schema: Schema, batch: Batch) -> None:
     columns = batch.block.columns
     if columns is not None and not set(schema.features).intersection(columns):
         raise InputError(
-            f"{batch.block.partition} has no column of the schema: its columns are {_some(columns)}, "
-            f"the schema's features are {_some(schema.features)}"
+            f"{batch.block.partition} has no column of the schema: its columns are "
+            f"{_some([repr(name) for name in columns]) or 'none'}, the schema's features are {_some(schema.features)}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from streamad.errors import StateError
+from streamad.errors import StateError, StoreError
 from streamad.state.artifacts import read_artifact
 from streamad.training.trainer import Done, Failed, Trainer
 
@@ -76,13 +76,20 @@ class Retraining:
         return bool(by_records or by_labels)
 
     def begin(self, snapshot: Snapshot, records: int) -> None:
-        """Write the snapshot and start the trainer on it."""
+        """Write the snapshot and start the trainer on it.
+
+        Raises `StoreError` where the disk refuses; the training then begins after a restart, at the same record.
+        """
         version = snapshot.version
+        job = self._jobs / name(version)
         # What an earlier run left under this number was never committed: its data may be other data.
         shutil.rmtree(self._artifacts / name(version), ignore_errors=True)
-        shutil.rmtree(self._jobs / name(version), ignore_errors=True)
-        (self._jobs / name(version)).mkdir()
-        snapshot.save(self._jobs / name(version))
+        shutil.rmtree(job, ignore_errors=True)
+        try:
+            job.mkdir()
+            snapshot.save(job)
+        except OSError as error:
+            raise StoreError(f"{job} cannot be written: {error.strerror or error}") from None
         self.plan = Plan(
             version, records, snapshot.label_position, under_way=True, failures=self.plan.failures
         )
