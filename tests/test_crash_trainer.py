@@ -127,7 +127,7 @@ def test_a_damaged_newest_artifact_is_named_and_the_one_before_scores(tmp_path):
     config = write_config(tmp_path, training={"every_records": 5000, "effect_after": 1500})
     labels, state = write_labels(tmp_path, lines, 20), tmp_path / "state"
     with Driver(tmp_path) as driver:
-        kill = {"step": "store.told", "after": 8}
+        kill = {"step": "store.committed", "after": 8}
         code, _, log = driver.run(config, state, labels=labels, kill=kill)
         assert (code, checkpoint(state, "learner")["version"]) == (-9, 2), log
         before = committed(state)

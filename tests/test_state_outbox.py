@@ -77,10 +77,11 @@ def events(*numbers):
 def test_alerts_go_out_in_order_and_the_next_run_goes_on_behind_the_last_mark(store, outlet, start):
     commit(store, 1, 2)
     first = start(outlet)
-    store.listen(first.wake)
     commit(store, 3)
+    first.wake()
     outlet.wait_for(3)
     commit(store, 4)
+    first.wake()
     assert first.close(10)
     assert (outlet.lines, outlet.marks, outlet.closed) == (events(1, 2, 3, 4), [None], True)
     assert store.outbox_mark("file") == (4, {"count": 4})
@@ -139,9 +140,9 @@ def test_an_outlet_that_keeps_failing_is_given_up_at_the_end_and_its_alerts_wait
 def test_a_blocked_outlet_stops_neither_commits_nor_the_end(store, outlet, start):
     outlet.gate.clear()
     made = start(outlet)
-    store.listen(made.wake)
     for number in range(1, 20):
         commit(store, number)
+        made.wake()
     begun = time.monotonic()
     assert not made.close(0.2)
     assert time.monotonic() - begun < 2

@@ -226,14 +226,6 @@ def test_a_reader_cannot_write_and_works_beside_the_writer(store, reader):
     assert reader.counts().alerts == 1
 
 
-def test_listeners_are_told_after_commits_that_hold_alerts(store):
-    told = []
-    store.listen(lambda: told.append(store.counts().alerts))
-    store.commit(Commit({}, 1))
-    store.commit(full_commit(2))
-    assert told == [1]
-
-
 def test_the_heartbeat_is_the_last_one(store, reader):
     assert reader.heartbeat() is None
     store.beat(41, "warming_up", {})

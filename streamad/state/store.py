@@ -22,7 +22,7 @@ log = structlog.get_logger()
 Clock = Callable[[], int]
 """The time of day in microseconds since 1970, UTC."""
 
-STEPS = ("begun", "alerts", "rejected", "pool", "labels", "versions", "positions", "committed", "told")
+STEPS = ("begun", "alerts", "rejected", "pool", "labels", "versions", "positions", "committed")
 """The steps of a commit, in order: see `Store.commit`."""
 
 
@@ -61,13 +61,8 @@ class Store(Reader):
         self._db = open_writer(path)
         self._feed, self._made_by, self._clock, self._pool_rows = feed, made_by, clock, pool_rows
         self._on_step = on_step or (lambda _step: None)
-        self._listeners: list[Callable[[], None]] = []
         self._seen: tuple[int, tuple[int, int]] | None = None
         self._grew = self._said_full = False
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, which may not block, after every commit that holds alerts."""
-        self._listeners.append(listener)
 
     def restore(self) -> tuple[Positions, Mapping[str, Any]] | None:
         """The last committed positions and checkpoint, None before the first commit."""
@@ -88,7 +83,6 @@ class Store(Reader):
         6. versions, and the requests that are fulfilled.
         7. positions, record count and checkpoint.
         8. committed: from here on all of it is durable.
-        9. told: whoever waits for new alerts.
 
         After each step the test suite's hook is called with its name. Raises `StoreError` where the disk
         refuses; nothing of the commit is kept then. Raises `sqlite3.IntegrityError` for an event that was
@@ -109,10 +103,6 @@ class Store(Reader):
             self._move(commit)
             self._on_step("positions")  # 7
         self._on_step("committed")  # 8
-        if commit.alerts:
-            for listener in self._listeners:
-                listener()
-        self._on_step("told")  # 9
 
     def news(self, since: tuple[int, int] | None = None) -> News | None:
         """What other commands left since `since` (a `News.cursor`), None where nothing moved.
