@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 
@@ -193,3 +194,20 @@ def test_a_second_file_with_another_header_ends_the_replay_and_loses_nothing(fee
     )
     feed.file("second.csv", "service,bytes,user\n" + "http,7,v\n" * 5)
     assert feed.replayed()["records_in"] == 405
+
+
+def test_a_state_whose_every_artifact_is_damaged_is_refused_until_it_is_made_anew(feed):  # noqa: F811
+    feed.write(
+        source=feed.tree["source"] | {"paths": ["log.csv", "second.csv"]}, limits={"batch_records": 100}
+    )
+    feed.file("second.csv", "a,b\n1,2\n")
+    feed.call("replay", code=2)
+    feed.file("second.csv", "service,bytes,user\n" + "http,7,v\n" * 5)
+    tensors = feed.state / "artifacts" / "000001" / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[::-1])
+    warning, said = feed.call("replay", code=2).err.splitlines()
+    assert json.loads(warning)["event"] == "artifact_unreadable"
+    assert said == (
+        f"streamad: no version in {feed.state}/artifacts can be read; replay --fresh starts anew and keeps the labels"
+    )
+    assert feed.replayed("--fresh")["records_in"] == 405
