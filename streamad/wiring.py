@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import structlog
 from pydantic import ValidationError
 
 from streamad.config import Config, as_written, config_error, load_config, state_path
-from streamad.errors import ConfigError, InputError, StateError, UserError
-from streamad.learning.label_file import give_labels, read_labels
+from streamad.errors import ConfigError
+from streamad.job import Job, check_inputs, check_same_replay, check_times, identity, import_labels
 from streamad.learning.labels import LabelBook
-from streamad.models.base import find_detector
-from streamad.models.scoring_model import choose_device
 from streamad.ports import Outlet, SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
@@ -39,37 +35,7 @@ from streamad.state.inherit import inherit
 from streamad.state.outbox import Outbox
 from streamad.state.store import News, Store
 
-log = structlog.get_logger()
-
 _FLUSH_SECONDS = 1.0
-
-Status = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the command line asks for, beside the config."""
-
-    made_by: Literal["run", "replay"]
-    config: Path
-    overrides: tuple[str, ...] = ()
-    state: Path | None = None
-    files: tuple[Path, ...] = ()
-    seed: int = 0
-    labels: Path | None = None
-    scores: Path | None = None
-    fresh: bool = False
-    any_schema: bool = False
-    """``fit --new-schema``: the state may have been made under another schema."""
-    origin: Path | None = None
-    """The state of a finished replay whose model and labels a daemon starts with."""
-    rate: float | None = None
-    speed: float | None = None
-    on_status: Callable[[Callable[[], Status]], None] = lambda _status: None
-    """Given a way to ask for the engine's status, often: shows progress."""
-    on_step: Callable[[str], None] = lambda _step: None
-    """Told the name of each step of the engine and of the store; the crash tests kill the process there."""
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True)
@@ -90,13 +56,13 @@ class Live:
 def open_feed(job: Job) -> Iterator[Live]:
     """Lock the state and build the feed; gives everything back at the end, in 2 s at most."""
     config = load_config(job.config, job.overrides)
-    _check_times(job, config)
+    check_times(job, config)
     clock = Clock()
     with ExitStack() as stack:
         options, source = open_source(job, config)
         stack.callback(source.close)
         outlets = _open_outlets(job, config)
-        _check_inputs(job, config)  # whatever can be wrong is known before the state is touched
+        check_inputs(job, config)  # whatever can be wrong is known before the state is touched
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
             hold_state(
@@ -139,8 +105,8 @@ def _build(
     dictionary = Dictionary(fields)
     if restored is not None and "dictionary" in restored[1] and not job.any_schema:
         dictionary = Dictionary.from_state(fields, restored[1]["dictionary"])
-    _check_same_replay(job, config, restored)
-    _import_labels(job, store)
+    check_same_replay(job, config, restored)
+    import_labels(job, store)
     decoder = Decoder(config.schema_, options, dictionary)
     decoder.warm_up()
     limits, training = config.limits, config.training
@@ -181,7 +147,7 @@ def _build(
         last_version=versions.last(),
         pace=Pace(clock, job.stop, job.rate, job.speed),
         scores_file=scores,
-        identity=_identity(job, config),
+        identity=identity(job, config),
         heartbeat=Heartbeat(store, config.keep, held.state.artifacts, clock, job.on_status),
         committed=lambda: _wake(outboxes),
         on_step=job.on_step,
@@ -266,7 +232,7 @@ def _open_store(job: Job, config: Config, state: StateDirectory, clock: Clock) -
 
 
 def _news(store: Store) -> Callable[[], News | None]:
-    cursor = (0, 0)
+    cursor: tuple[int, int] | None = None
 
     def news() -> News | None:
         nonlocal cursor
@@ -276,56 +242,3 @@ def _news(store: Store) -> Callable[[], News | None]:
         return found
 
     return news
-
-
-# ---- replay --------------------------------------------------------------------------------------
-
-
-def _check_times(job: Job, config: Config) -> None:
-    if job.made_by == "run" or config.schema_.time is not None:
-        return
-    if isinstance(config.alerts.budget, str):
-        raise ConfigError(
-            str(job.config),
-            "alerts.budget",
-            f"found {config.alerts.budget!r} without schema.time",
-            "a share such as 0.001, since a replay counts hours by event time",
-        )
-    if job.speed is not None:
-        raise UserError("--speed goes by event time, and the config has no schema.time")
-
-
-def _check_inputs(job: Job, config: Config) -> None:
-    """Raises `UserError` for a detector, a GPU, a label file or a state to start from that is not there."""
-    find_detector(config.detector.name)
-    choose_device(config.detector.device)
-    if job.labels is not None:
-        next(read_labels(job.labels), None)
-    if job.origin is not None:
-        find_state(job.origin)
-
-
-def _identity(job: Job, config: Config) -> dict[str, Any]:
-    """What makes two replays the same one."""
-    files = [str(path) for path in job.files]
-    return (
-        {"source": as_written(config.source), "files": files, "seed": job.seed}
-        if job.made_by == "replay"
-        else {}
-    )
-
-
-def _check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[str, Any]] | None) -> None:
-    if restored is not None and restored[1]["engine"]["identity"] != _identity(job, config):
-        raise StateError(
-            "this state belongs to a replay of other files or another seed: --fresh starts anew and keeps the "
-            "labels, --state DIR uses another state"
-        )
-
-
-def _import_labels(job: Job, store: Store) -> None:
-    if job.labels is None:
-        return
-    problems = give_labels(store, job.labels).problems
-    if problems:
-        raise InputError(f"{job.labels}: {len(problems)} bad lines, the first is {problems[0]}")

@@ -29,6 +29,7 @@ LAYERS = (
     ("cli",),
     ("commands",),
     ("wiring", "bench"),
+    ("job",),
     ("runtime",),
     ("learning",),
     ("scoring",),

@@ -7,6 +7,8 @@ about in the first half carry an analyst's label. All are judged on the second h
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -25,13 +27,14 @@ from streamad.commands import screen
 from streamad.commands.running import progress, stop_on_signals
 from streamad.config import load_config
 from streamad.errors import UserError
+from streamad.job import Job
 from streamad.learning.query import choose
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS, KDD_LABEL
 from streamad.runtime.logs import configure_logs
 from streamad.runtime.options import LogOptions
 from streamad.state.directory import find_state
 from streamad.state.queries import Reader
-from streamad.wiring import Job, open_feed, open_source
+from streamad.wiring import open_feed, open_source
 
 if TYPE_CHECKING:
     import argparse
@@ -72,11 +75,12 @@ def demo(args: argparse.Namespace) -> int:
         finished = _steps(show)
     if finished:
         _say(f"\nThat took {time.monotonic() - began:.0f} s. Where to look next:")
+        program = sys.argv[0] if shutil.which("streamad") is None else "streamad"
         state = f"--state {folder / 'labeled.state'}"
         for command in ("alerts", "queue", "models list", "status"):
             verb, _, rest = command.partition(" ")
-            _say(f"  streamad {verb} {show.config} {rest + ' ' if rest else ''}{state}")
-        _say("  streamad init YOUR.log --out feed.yaml, then streamad replay feed.yaml")
+            _say(f"  {program} {verb} {show.config} {rest + ' ' if rest else ''}{state}")
+        _say(f"  {program} init YOUR.log --out feed.yaml, then {program} replay feed.yaml")
     return 0
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from streamad.commands.running import stop_on_signals
 from streamad.commands.screen import console
 from streamad.config import load_config
+from streamad.job import Job
 from streamad.runtime.logs import configure_logs
 from streamad.runtime.offline import fit_offline
 from streamad.runtime.versions import row
-from streamad.wiring import Job, open_feed
+from streamad.wiring import open_feed
 
 if TYPE_CHECKING:
     import argparse

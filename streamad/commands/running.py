@@ -18,8 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from streamad.commands.screen import console, ndjson, piped
 from streamad.config import load_config
 from streamad.errors import StoreError, UserError
+from streamad.job import Job
 from streamad.runtime.logs import configure_logs
-from streamad.wiring import Job, Live, open_feed
+from streamad.wiring import Live, open_feed
 
 if TYPE_CHECKING:
     import argparse

@@ -167,8 +167,14 @@ class Engine:
     def _end(self) -> bool:
         if self._learner.scorer is None:
             return self._first_fit(ended=True)
+        if self._committer.open.batches:
+            self._commit()
+        if self._next != self._committer.records:
+            return True  # the commit was aborted: its records are read and scored again
+        self._learner.take_news(self._next, ())  # labels whose record came by last
+        self._learner.drop_training()
         self._commit(finished=True)
-        return not self._committer.finished  # an aborted commit is read and scored again
+        return not self._committer.finished
 
     def _commit_if_due(self) -> None:
         open_ = self._committer.open

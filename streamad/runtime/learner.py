@@ -100,6 +100,12 @@ class Learner:
             self._swap(outcome, number, open_batches)
         return True
 
+    def drop_training(self) -> None:
+        """The source has ended: a training that is still under way has nothing left to take effect on."""
+        if self._feed.replay and self._feed.retraining.plan.under_way:
+            self._feed.retraining.drop()
+            self._note_version({"number": self._feed.retraining.plan.last_version, "status": "failed"})
+
     # ---- the first model -----------------------------------------------------------------------
 
     def first_fit(self, held: Sequence[Batch], keep_waiting: Callable[[], bool]) -> bool:

@@ -120,6 +120,12 @@ class Retraining:
         self.plan.failures = 0
         return artifact
 
+    def drop(self) -> None:
+        """Give up the training under way."""
+        self.stop()
+        self.plan.under_way = False
+        shutil.rmtree(self._jobs / name(self.plan.last_version), ignore_errors=True)
+
     def stop(self) -> None:
         """Kill the trainer, leaving no child."""
         if self._trainer is not None:

@@ -1,0 +1,98 @@
+"""One call of ``run``, ``replay`` or ``fit``: what was asked for, and whether it can be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamad.config import Config, as_written
+from streamad.errors import ConfigError, InputError, StateError, UserError
+from streamad.learning.label_file import give_labels, read_labels
+from streamad.models.base import find_detector
+from streamad.models.scoring_model import choose_device
+from streamad.state.directory import find_state
+
+if TYPE_CHECKING:
+    from streamad.state.store import Store
+
+Status = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the command line asks for, beside the config."""
+
+    made_by: Literal["run", "replay"]
+    config: Path
+    overrides: tuple[str, ...] = ()
+    state: Path | None = None
+    files: tuple[Path, ...] = ()
+    seed: int = 0
+    labels: Path | None = None
+    scores: Path | None = None
+    fresh: bool = False
+    any_schema: bool = False
+    """``fit --new-schema``: the state may have been made under another schema."""
+    origin: Path | None = None
+    """The state of a finished replay whose model and labels a daemon starts with."""
+    rate: float | None = None
+    speed: float | None = None
+    on_status: Callable[[Callable[[], Status]], None] = lambda _status: None
+    """Given a way to ask for the engine's status, often: shows progress."""
+    on_step: Callable[[str], None] = lambda _step: None
+    """Told the name of each step of the engine and of the store; the crash tests kill the process there."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def check_times(job: Job, config: Config) -> None:
+    """Raises `UserError` where a replay would need event times that the schema does not have."""
+    if job.made_by == "run" or config.schema_.time is not None:
+        return
+    if isinstance(config.alerts.budget, str):
+        raise ConfigError(
+            str(job.config),
+            "alerts.budget",
+            f"found {config.alerts.budget!r} without schema.time",
+            "a share such as 0.001, since a replay counts hours by event time",
+        )
+    if job.speed is not None:
+        raise UserError("--speed goes by event time, and the config has no schema.time")
+
+
+def check_inputs(job: Job, config: Config) -> None:
+    """Raises `UserError` for a detector, a GPU, a label file or a state to start from that is not there."""
+    find_detector(config.detector.name)
+    choose_device(config.detector.device)
+    if job.labels is not None:
+        next(read_labels(job.labels), None)
+    if job.origin is not None:
+        find_state(job.origin)
+
+
+def identity(job: Job, config: Config) -> dict[str, Any]:
+    """What makes two replays the same one; nothing for a daemon, which goes on whatever its source is."""
+    if job.made_by == "run":
+        return {}
+    files = [str(path) for path in job.files]
+    return {"source": as_written(config.source), "files": files, "seed": job.seed}
+
+
+def check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[str, Any]] | None) -> None:
+    """Raises `StateError` where the state holds another replay than this one."""
+    if restored is not None and restored[1]["engine"]["identity"] != identity(job, config):
+        raise StateError(
+            "this state belongs to a replay of other files or another seed: --fresh starts anew and keeps the "
+            "labels, --state DIR uses another state"
+        )
+
+
+def import_labels(job: Job, store: Store) -> None:
+    """Give the labels of ``--labels`` to the store. Raises `InputError` where some of them are none."""
+    if job.labels is None:
+        return
+    problems = give_labels(store, job.labels).problems
+    if problems:
+        raise InputError(f"{job.labels}: {len(problems)} bad lines, the first is {problems[0]}")
