@@ -12,6 +12,7 @@ import yaml
 from inputs_help import feed, rows  # noqa: F401  # a fixture
 from processes import start, stop, wait_for
 
+from streamad.cli import main
 from streamad.errors import StateError
 from streamad.state.directory import refuse_network
 
@@ -81,10 +82,21 @@ def test_records_that_hold_no_field_of_the_schema_are_refused(feed):  # noqa: F8
     )
 
 
-def test_a_pipe_named_as_a_file_is_refused(feed):  # noqa: F811
+def test_a_pipe_named_as_a_file_is_refused(feed, capsys):  # noqa: F811
     os.mkfifo(feed.folder / "pipe")
     feed.source(paths=["pipe"])
     assert feed.refused() == "pipe is not a regular file; a pipe is read with source.type: stdin"
+    assert main(["init", str(feed.folder / "pipe")]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"streamad: {feed.folder}/pipe is not a regular file; a pipe is read with -\n"
+    )
+
+
+def test_init_refuses_what_a_replay_would_refuse(feed, capsys):  # noqa: F811
+    fake = feed.file("fake.csv.gz", "user,bytes\na,1\n")
+    assert main(["init", str(fake)]) == 2
+    assert capsys.readouterr().err == f"streamad: {fake} is named .gz but does not hold that format\n"
 
 
 @pytest.mark.parametrize("option", ["--scores", "--summary"])

@@ -17,6 +17,7 @@ SAMPLE_BYTES = 8 << 20
 SAMPLE_LINES = 20_000
 
 _PARQUET, _GZIP, _ZSTD = b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SUFFIXES = {".gz": _GZIP, ".zst": _ZSTD}
 _BOM = b"\xef\xbb\xbf"
 _STRANGE_SHARE = 0.01
 """More undecodable characters than this, and it is no text."""
@@ -38,9 +39,13 @@ def read_sample(path: Path) -> Sample:
 
     Raises `InputError` for a file that is missing, a directory, unreadable, empty, damaged or binary.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is not a regular file; a pipe is read with -")
     try:
         with path.open("rb") as file:
             head = file.read(len(_PARQUET))
+            if head and not head.startswith(_SUFFIXES.get(path.suffix, b"")):
+                raise InputError(f"{path} is named {path.suffix} but does not hold that format")
             if head == _PARQUET:
                 return Sample(path.name, _parquet_lines(path), parquet=True)
             file.seek(0)
