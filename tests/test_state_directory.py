@@ -92,7 +92,10 @@ def test_two_in_one_process_are_refused_too_and_closing_twice_is_harmless(tmp_pa
             {"schema": schema(bytes="categorical", label="label", port="numeric")},
             "schema changed .*: port is new; flag is gone; bytes was numeric, is categorical .streamad fit --new-schema takes it over.$",
         ),
-        ({"schema": schema(flag="categorical", bytes="numeric", label="label")}, "in another order .streamad fit --new-schema takes it over.$"),
+        (
+            {"schema": schema(flag="categorical", bytes="numeric", label="label")},
+            "in another order .streamad fit --new-schema takes it over.$",
+        ),
         (
             {
                 "schema": Schema.model_validate(

@@ -147,7 +147,9 @@ def test_in_a_replay_a_label_with_its_record_still_waits_until_the_replay_has_me
     with open_store(tmp_path, made_by="replay") as store:
         assert outcomes(store, label(record={"own": 1})) == [("waiting", EVENT)]
         assert store.news().waiting == [EVENT]
-        store.commit(Commit({}, 78, attached=[{"event_id": EVENT, "record": {"met": 1}, "record_number": 77}]))
+        store.commit(
+            Commit({}, 78, attached=[{"event_id": EVENT, "record": {"met": 1}, "record_number": 77}])
+        )
         assert store.news().changes == [LabelChange(1, EVENT, "anomaly", {"own": 1}, 77)]
 
 
