@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from streamad.errors import ConfigError
 from streamad.features.options import FeatureOptions
@@ -53,7 +53,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     try:
         return Config.model_validate(_expand(path, tree, ""))
     except ValidationError as error:
-        raise config_error(path, error, tree) from None
+        raise config_error(path, error, tree, Config) from None
     except RecursionError:
         raise ConfigError(str(path), "", "a mapping that holds itself", "a YAML mapping") from None
 
@@ -65,8 +65,10 @@ def state_path(config: Config, path: Path, given: Path | None) -> Path:
     return path.parent / (config.state or f"{config.feed}.state")
 
 
-def config_error(path: Path, error: ValidationError, tree: object, prefix: str = "") -> ConfigError:
-    """The first of pydantic's complaints as one sentence."""
+def config_error(
+    path: Path, error: ValidationError, tree: object, model: type[BaseModel], prefix: str = ""
+) -> ConfigError:
+    """The first of pydantic's complaints about a part of the config that `model` describes, as one sentence."""
     errors = error.errors(include_url=False)
     first = errors[0]
     location, found = _find(tree, first["loc"])
@@ -75,9 +77,19 @@ def config_error(path: Path, error: ValidationError, tree: object, prefix: str =
         missing = f"{key}.{first['loc'][-1]}".lstrip(".")
         return ConfigError(str(path), missing, "missing", "a value")
     if first["type"] == "extra_forbidden":
-        return ConfigError(str(path), key, "unknown key", "one of the keys in the documentation")
+        return ConfigError(str(path), key, "unknown key", "one of " + ", ".join(_keys(model, location[:-1])))
     branches = [_expected(one["msg"]) for one in errors if _find(tree, one["loc"])[0] == location]
     return ConfigError(str(path), key, f"found {found}", " or ".join(dict.fromkeys(branches)))
+
+
+def _keys(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    """The keys that a section may have."""
+    for part in location:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        kind = fields[part].annotation if part in fields else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            model = kind
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def as_written(tree: Any) -> Any:  # noqa: ANN401  # any YAML value

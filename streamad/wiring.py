@@ -214,7 +214,7 @@ def _validated(path: Path, model: type[Any], tree: Mapping[str, Any], key: str) 
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise config_error(path, error, tree, key) from None
+        raise config_error(path, error, tree, model, key) from None
 
 
 # ---- state ---------------------------------------------------------------------------------------

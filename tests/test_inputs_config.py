@@ -38,7 +38,7 @@ def test_a_config_that_is_not_there_or_a_directory_is_refused(feed):  # noqa: F8
 @pytest.mark.parametrize(
     ("sections", "sentence"),
     [
-        ({"foo": 1}, "net.yaml: foo: unknown key; expected one of the keys in the documentation"),
+        ({"foo": 1}, "net.yaml: foo: unknown key; expected one of streamad, feed, state, source, schema, "),
         ({"feed": None}, "net.yaml: feed: missing; expected a value"),
         ({"feed": "../x"}, "net.yaml: feed: found '../x'; expected a string that should match pattern"),
         ({"streamad": 2}, "net.yaml: streamad: found 2; expected 1"),

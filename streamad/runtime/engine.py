@@ -161,7 +161,7 @@ class Engine:
             else:
                 self._score(item, self._learner.scorer)
                 if not self._stop.is_set():
-                    self._feed.pace.wait(item)
+                    self._feed.pace.wait(item, lambda: self._feed.heartbeat(self.status))
         return self._first_fit() if self._warm_up and self._warm_up.is_over() else True
 
     def _end(self) -> bool:

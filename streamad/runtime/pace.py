@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from streamad.records.batch import MISSING_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamad.records.batch import Batch
     from streamad.runtime.clock import Clock
 
@@ -24,8 +26,8 @@ class Pace:
         self._first_time: int | None = None
         self._records = 0
 
-    def wait(self, batch: Batch) -> None:
-        """Sleep until this batch may go on; a stop ends the sleep.
+    def wait(self, batch: Batch, beat: Callable[[], None]) -> None:
+        """Sleep until this batch may go on, telling others by `beat` that all is well; a stop ends the sleep.
 
         In slices, since waiting for `stop` itself takes a lock that the signal handler needs to set it.
         """
@@ -34,6 +36,7 @@ class Pace:
         self._records += len(batch)
         due = self._began + self._offset(batch)
         while not self._stop.is_set() and (pause := due - self._clock.seconds()) > 0:
+            beat()
             time.sleep(min(pause, _SLICE_SECONDS))
 
     def _offset(self, batch: Batch) -> float:
