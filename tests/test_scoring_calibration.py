@@ -13,7 +13,7 @@ def test_a_p_value_is_the_share_of_the_reference_that_scores_at_least_as_high():
     assert calibration.p_values(np.array([0.0, 1, 500, 900])).tolist() == [1.0, 1.0, 0.501, 0.101]
 
 
-@pytest.mark.parametrize("draw", ["exponential", "standard_normal", "lognormal"])
+@pytest.mark.parametrize("draw", ["exponential", "standard_normal", "lognormal", "random"])
 def test_new_records_of_the_same_kind_fall_under_a_threshold_as_often_as_it_says(draw):
     rng = np.random.default_rng(1)
     shares = []
@@ -22,6 +22,14 @@ def test_new_records_of_the_same_kind_fall_under_a_threshold_as_often_as_it_says
         p_values = calibration.p_values(getattr(rng, draw)(size=20_000))
         shares.append([(p_values < threshold).mean() for threshold in (0.1, 0.01, 0.001)])
     assert np.mean(shares, axis=0) == pytest.approx([0.1, 0.01, 0.001], rel=0.35)
+
+
+@pytest.mark.parametrize("draw", ["exponential", "random"])
+def test_a_reference_of_twenty_records_keeps_a_budget_of_a_twentieth_roughly(draw):
+    rng = np.random.default_rng(4)
+    fits = [Calibration.fit(getattr(rng, draw)(size=20)) for _ in range(400)]
+    share = np.mean([(fit.p_values(getattr(rng, draw)(size=200)) < 0.05).mean() for fit in fits])
+    assert 0.025 < share < 0.1
 
 
 def test_higher_scores_never_get_higher_p_values_and_the_far_tail_keeps_its_order():

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 _TAIL_SHARE = 0.02
 _TAIL_ROWS = 30
-_SHAPE_RANGE = (0.0, 0.45)
-"""Not below 0: a tail with an end would call everything past it equally rare."""
+_SHAPE_RANGE = (-0.25, 0.45)
 SMALLEST = 1e-12
 """The least p-value that is ever given."""
 
@@ -38,7 +37,7 @@ class Calibration:
     def fit(cls, scores: NDArray[np.float64]) -> Calibration:
         """Fit to R ≥ 1 finite reference scores, in any order."""
         reference = np.sort(scores)
-        rows = min(max(round(len(reference) * _TAIL_SHARE), _TAIL_ROWS), len(reference))
+        rows = max(round(len(reference) * _TAIL_SHARE), min(_TAIL_ROWS, len(reference) // 4), 1)
         start = float(reference[-rows])
         excess = reference[-rows:] - start
         mean, variance = float(excess.mean()), float(excess.var())
@@ -58,9 +57,16 @@ class Calibration:
         return np.clip(p, SMALLEST, 1.0)
 
     def _survival(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The fitted tail; where it would end, it goes on exponentially behind the highest reference."""
         if abs(self.shape) < 1e-6:
             return np.exp(-excess / self.scale)
-        survival: NDArray[np.float64] = (1 + self.shape * excess / self.scale) ** (-1 / self.shape)
+        top = self.reference[-1] - self.start if self.shape < 0 else np.inf
+        seen = np.minimum(excess, top)
+        rarest = 1 / (
+            self.share * (len(self.reference) + 1) + 1
+        )  # what the highest reference itself is worth
+        base = np.maximum(1 + self.shape * seen / self.scale, rarest**-self.shape if self.shape < 0 else 0.0)
+        survival: NDArray[np.float64] = base ** (-1 / self.shape) * np.exp(-(excess - seen) / self.scale)
         return survival
 
 
