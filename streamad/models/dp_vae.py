@@ -66,18 +66,14 @@ class DPVAE(Detector):
         The divergence belongs to no column; it is split in proportion to gradient times input, the share of
         its first-order change as the row moves to the window's centre. A row's parts add up to its score.
         """
-        mean, _ = self.posterior(x)
-        error = self.decoder.error(mean, x).square_().mean(0) / self.width
-        return error + self.BETA * self._split_divergence(x)
-
-    def _split_divergence(self, x: Tensor) -> Tensor:
-        """The members' mean divergence of rows [n, D], split over the columns."""
         with torch.inference_mode(mode=False), torch.enable_grad():
             row = x.clone().requires_grad_()
-            whole = divergence(*self.posterior(row)).mean(0)  # [n]
+            mean, log_variance = self.posterior(row)
+            whole = divergence(mean, log_variance).mean(0)  # [n]
             (slope,) = torch.autograd.grad(whole.sum(), row)
         part = (slope * x).abs() + torch.finfo(x.dtype).tiny
-        return part / part.sum(1, keepdim=True) * whole.detach().unsqueeze(1)
+        error = self.decoder.error(mean.detach(), x).square_().mean(0) / self.width
+        return error + self.BETA * part / part.sum(1, keepdim=True) * whole.detach().unsqueeze(1)
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:

@@ -17,11 +17,11 @@ from streamad.models.base import Detector, make_detector
 from streamad.models.head_features import FeatureStats, raw_features
 from streamad.models.options import DetectorOptions
 
-CHUNK = 512
+CHUNK = 2048
 """Rows in every product, short chunks padded: the last bits of a product depend on its shape, so there is
-only one shape. 512 rows keep all of a chunk's layers in a core's cache."""
+only one shape. Two chunks are a batch of the usual size, one for each of two threads."""
 
-FEW = 32
+FEW, MANY = 32, 256
 """Rows whose reasons are worked out in one go: a batch has a handful of them, unless there is a flood."""
 
 SCORE_LIMIT = 3e38
@@ -105,7 +105,7 @@ class ScoringModel:
 
     def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
-        size = FEW if len(x) <= FEW else CHUNK
+        size = FEW if len(x) <= FEW else MANY
         parts = [self._shares(x[start : start + size], size) for start in range(0, len(x), size)]
         return np.concatenate([np.empty((0, self._fields.shape[1])), *parts])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from streamad.records.batch import MISSING_TIME
@@ -110,7 +111,15 @@ class GeneralDecoder:
 
 def _number(text: str) -> object:
     """The value of a numeric field, for people; JSON's true and false stay what they are."""
+    return _short_number(text) if len(text) <= _SHORT else _any_number(text)
+
+
+def _any_number(text: str) -> object:
     return {"true": True, "false": False}[text] if text in ("true", "false") else exact_number(text)
+
+
+_SHORT = 16
+_short_number = lru_cache(1 << 14)(_any_number)  # most numbers of a feed are the same few
 
 
 def _boolean(text: str) -> bool:

@@ -45,9 +45,10 @@ def spelled_csv(payload: bytes, delimiter: str, columns: Sequence[str]) -> dict[
     if len(values) != len(columns):
         reason = "too_few_fields" if len(values) < len(columns) else "too_many_fields"
         raise UnreadableError(reason, None, f"found {len(values)} fields, expected {len(columns)}")
-    record: dict[str, str | None] = {}
-    for name, value in zip(columns, values, strict=True):
-        record.setdefault(name, value.strip(BLANKS) or None)
+    trimmed = [value.strip(BLANKS) or None for value in values]
+    record = dict(zip(columns, trimmed, strict=True))
+    if len(record) < len(columns):  # of equal names the first counts, so it is written last
+        record.update(zip(reversed(columns), reversed(trimmed), strict=True))
     return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,7 +62,8 @@ class Scorer:
         self.lessons = _lessons(manifest, tensors)
         """What the head had learned when the artifact was made, by event."""
         self.reference_rows = reference_rows
-        self._features = np.asarray(tensors["reference.features"], dtype=np.float64)
+        # The reference's features in the pieces in which they came, the youngest last; few labels ask for them.
+        self._features = deque([np.asarray(tensors["reference.features"], dtype=np.float64)])
         self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
         self._base_calibration = Calibration.fit(self._base)
         self._calibration = self._base_calibration
@@ -114,14 +116,17 @@ class Scorer:
 
     def extend(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> None:
         """Add held-out rows to the reference, the oldest making room. `recalibrate` afterwards."""
-        self._features = np.concatenate([self._features, features])[-self.reference_rows :]
+        self._features.append(features)
         self._base = np.concatenate([self._base, base])[-self.reference_rows :]
+        while sum(map(len, self._features)) - len(self._features[0]) >= self.reference_rows:
+            self._features.popleft()
 
     def recalibrate(self) -> None:
         """Fit the calibration to the reference as the head sees it now."""
         self._base_calibration = Calibration.fit(self._base)
         if self.labeled:
-            self._calibration = Calibration.fit(self._fuse(self._base, self._features))
+            features = np.concatenate(self._features)[-len(self._base) :]
+            self._calibration = Calibration.fit(self._fuse(self._base, features))
         else:
             self._calibration = self._base_calibration
 

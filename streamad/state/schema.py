@@ -270,4 +270,6 @@ def dump(value: Any) -> str:  # noqa: ANN401  # any JSON-able value
 
 def plain(text: str | None) -> str | None:
     """Text that SQLite can hold: lone surrogates become escapes."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
