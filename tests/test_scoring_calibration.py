@@ -8,28 +8,39 @@ import pytest
 from streamad.scoring.calibration import SMALLEST, Calibration, threshold_for
 
 
-def test_a_p_value_is_the_share_of_the_reference_that_scores_at_least_as_high():
+def test_a_p_value_counts_the_reference_that_scores_higher_and_is_interpolated_in_between():
     calibration = Calibration.fit(np.arange(1.0, 1000))
-    assert calibration.p_values(np.array([0.0, 1, 500, 900])).tolist() == [1.0, 1.0, 0.501, 0.101]
+    assert calibration.p_values(np.array([0.0, 1, 500, 500.5, 998, 999])).tolist() == pytest.approx(
+        [1.0, 0.999, 0.5, 0.4995, 0.002, 0.001]
+    )
 
 
-@pytest.mark.parametrize("draw", ["exponential", "standard_normal", "lognormal"])
-def test_new_records_of_the_same_kind_fall_under_a_threshold_as_often_as_it_says(draw):
+@pytest.mark.parametrize("draw", ["exponential", "standard_normal", "lognormal", "random"])
+@pytest.mark.parametrize("rows", [20, 1000, 4000])
+def test_new_records_of_the_same_kind_fall_under_a_threshold_as_often_as_it_says(draw, rows):
     rng = np.random.default_rng(1)
+    thresholds = [share for share in (0.1, 0.01, 0.001) if share * (rows + 1) > 1]
     shares = []
-    for _ in range(40):
-        calibration = Calibration.fit(getattr(rng, draw)(size=4000))
-        p_values = calibration.p_values(getattr(rng, draw)(size=20_000))
-        shares.append([(p_values < threshold).mean() for threshold in (0.1, 0.01, 0.001)])
-    assert np.mean(shares, axis=0) == pytest.approx([0.1, 0.01, 0.001], rel=0.35)
+    for _ in range(300):
+        calibration = Calibration.fit(getattr(rng, draw)(size=rows))
+        p_values = calibration.p_values(getattr(rng, draw)(size=4000))
+        shares.append([(p_values < threshold).mean() for threshold in thresholds])
+    assert np.mean(shares, axis=0) == pytest.approx(thresholds, rel=0.15)
 
 
-@pytest.mark.parametrize("draw", ["exponential", "random"])
-def test_a_reference_of_twenty_records_keeps_a_budget_of_a_twentieth_roughly(draw):
-    rng = np.random.default_rng(4)
-    fits = [Calibration.fit(getattr(rng, draw)(size=20)) for _ in range(400)]
-    share = np.mean([(fit.p_values(getattr(rng, draw)(size=200)) < 0.05).mean() for fit in fits])
-    assert 0.025 < share < 0.1
+def test_a_reference_that_holds_anomalies_itself_keeps_the_budget_too():
+    rng = np.random.default_rng(5)
+
+    def polluted(rows):
+        return np.where(rng.random(rows) < 0.01, 50 + rng.random(rows), rng.exponential(size=rows))
+
+    shares = [(Calibration.fit(polluted(1000)).p_values(polluted(10_000)) < 0.001).mean() for _ in range(200)]
+    assert 0.0007 < np.mean(shares) < 0.0013
+
+
+def test_a_flood_of_one_record_that_the_reference_knows_is_rare_no_more():
+    calibration = Calibration.fit(np.array([*range(900), *([2000.0] * 100)]))
+    assert calibration.p_values(np.array([2000.0])) > 0.04
 
 
 def test_higher_scores_never_get_higher_p_values_and_the_far_tail_keeps_its_order():
@@ -38,7 +49,7 @@ def test_higher_scores_never_get_higher_p_values_and_the_far_tail_keeps_its_orde
     scores = np.linspace(0, 25, 2000)
     p_values = calibration.p_values(scores)
     assert (np.diff(p_values) <= 0).all()
-    beyond = p_values[scores > calibration.reference[-1]]
+    beyond = p_values[scores > calibration.scores[-1]]
     assert (np.diff(beyond) < 0).all()
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from streamad.records.schema import Section
 
+
+def _some(budget: str) -> str:
+    if not 0 < float(budget.removesuffix("/h")) < math.inf:
+        raise ValueError("more than 0 alerts an hour, such as 20/h")
+    return budget
+
+
 Share = Annotated[float, Field(gt=0, lt=1)]
-PerHour = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?/h$")]
+PerHour = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?/h$"), AfterValidator(_some)]
 
 
 class AlertOptions(Section):
