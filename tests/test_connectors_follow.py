@@ -53,6 +53,15 @@ class Log:
             shutil.copystat(first, packed)
             first.unlink()
 
+    def redate(self, number, *, compress):
+        """Put a copy with a new date, compressed or not, in the place of a rotated file."""
+        old = next(self.path.parent.glob(f"conn.log.{number}*"))
+        packed = compress and old.suffix != ".gz"
+        content = gzip.compress(old.read_bytes()) if packed else old.read_bytes()
+        old.unlink()
+        new = self.path.with_name(f"conn.log.{number}.gz") if packed else old
+        self.write(content, new)
+
 
 class Follower:
     """A source that can be killed and started again where its last commit was."""
@@ -275,6 +284,95 @@ def test_a_rotated_file_compressed_later_is_not_read_again(log, follow):
     assert follower.read() == [("conn.log~2:1", "c")]
 
 
+@pytest.mark.parametrize("redated", [[3], [3, 2], [2, 3], [2], [1], [3, 1], [1, 2, 3]])
+@pytest.mark.parametrize("compress", [True, False])
+def test_rotated_files_that_were_copied_while_down_hide_no_others_and_are_read_once(
+    log, follow, redated, compress
+):
+    follower = follow()
+    log.write(b"a\n")
+    follower.read()
+    log.write(b"b\n")
+    for text in (b"c\n", b"d\n", b"e\n"):
+        log.rotate()
+        log.write(text)
+    for number in redated:
+        log.redate(number, compress=compress)
+    follower.restart()
+    found = []
+    for _ in range(6):
+        if not isinstance(block := follower.source.poll(1, 0.0), Idle):
+            found += [(block.position(0), block.payload(0).decode())]
+            follower.committed[block.partition] = block.cursor
+        follower.restart()
+    expected = [("conn.log:2", "b"), ("conn.log~1:1", "c"), ("conn.log~2:1", "d"), ("conn.log~3:1", "e")]
+    assert found == expected
+
+
+def test_files_that_follow_one_that_is_gone_are_read_all_the_same(log, follow, capsys):
+    follower = follow()
+    log.write(b"a\n")
+    follower.read()
+    for text in (b"b\n", b"c\n"):
+        log.rotate()
+        log.write(text)
+    log.path.with_name("conn.log.2").unlink()
+    follower.restart()
+    assert follower.read() == [("conn.log~1:1", "b"), ("conn.log~2:1", "c")]
+    assert "the rest of a rotated or truncated file was not found" in capsys.readouterr().out
+
+
+def test_counted_files_whose_numbers_grow_are_read_in_that_order(log, follow):
+    follower = follow()
+    for number, text in enumerate((b"a\n", b"b\n", b"c\n"), 1):
+        log.write(text)
+        if number == 1:
+            follower.read()
+        log.path.rename(log.path.with_name(f"conn.log.{number}"))
+    log.write(b"d\n")
+    follower.restart()
+    assert [text for _, text in follower.read()] == ["b", "c", "d"]
+
+
+def test_a_rotated_file_without_a_row_holds_up_nothing(log, follow):
+    follower = follow(header=True)
+    log.write(b"x\n1\n")
+    follower.read()
+    for text in (b"x\n", b"x\n2\n", b"x\n3\n"):
+        log.rotate()
+        log.write(text)
+    log.redate(2, compress=False)
+    follower.restart()
+    assert [text for _, text in follower.read()] == ["2", "3"]
+
+
+def test_a_cursor_without_a_date_is_read_on_from_as_before(log, follow):
+    follower = follow()
+    log.write(b"a\n")
+    follower.read()
+    for text in (b"b\n", b"c\n"):
+        log.rotate()
+        log.write(text)
+    del follower.committed["conn.log"]["mtime"]
+    follower.restart()
+    assert follower.read() == [("conn.log~1:1", "b"), ("conn.log~2:1", "c")]
+
+
+def test_a_rotated_file_left_out_because_its_date_contradicts_its_number_is_named(log, follow, capsys):
+    follower = follow()
+    log.write(b"a\n")
+    follower.read()
+    for text in (b"b\n", b"c\n"):
+        log.rotate()
+        log.write(text)
+    os.utime(log.path.with_name("conn.log.1"), (1, 1))
+    follower.restart()
+    assert follower.read() == [("conn.log~1:1", "c")]
+    told = capsys.readouterr().out
+    assert "whether they were read before cannot be told" in told
+    assert "conn.log.1" in told
+
+
 def test_several_files_are_followed_in_turns(log, follow, tmp_path):
     follower = follow(paths=("conn.log", "dns.log"))
     log.write(b"a\nb\nc\n")
@@ -330,6 +428,35 @@ def test_a_file_that_cannot_be_followed_is_refused(log, follow, content, options
     log.write(content)
     with pytest.raises(InputError, match=sentence):
         follow(**options)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["write", "poll", "restart", "rotate"]) | st.tuples(st.integers(1, 8), st.booleans()),
+        max_size=40,
+    )
+)
+@settings(deadline=None, max_examples=100)
+def test_new_dates_on_rotated_files_lose_and_repeat_nothing(steps):
+    with TemporaryDirectory() as folder:
+        log, written = Log(Path(folder)), 0
+        follower, found = Follower(Path(folder)), []
+        for step in ["write", "poll", *steps, "write", "poll"]:
+            rotated = len(list(log.path.parent.glob("conn.log.*")))
+            if step == "write":
+                log.write(b"".join(b"%d\n" % (written + i) for i in range(3)))
+                written += 3
+            elif step == "poll":
+                found += follower.read(2)
+            elif step == "restart":
+                follower.restart()
+            elif step == "rotate":
+                if log.path.exists() and rotated < 8:
+                    log.rotate()
+            elif rotated:
+                log.redate(min(step[0], rotated), compress=step[1])
+        follower.source.close()
+    assert [text for _, text in found] == [str(i) for i in range(written)]
 
 
 @given(

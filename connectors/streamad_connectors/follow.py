@@ -17,7 +17,7 @@ from streamad.records.batch import Block, Cursor
 from streamad.records.schema import PayloadFormat
 from streamad_connectors.compression import FileStream
 from streamad_connectors.paths import FeedFile, open_text, unreadable
-from streamad_connectors.rotation import locate, successors
+from streamad_connectors.rotation import Stamp, last_write, locate, overlooked, rotations, stamp, successors
 from streamad_connectors.text import TextReader
 
 _STEP = 0.05
@@ -79,7 +79,10 @@ class Tail:
         self._path, self._name, self._form, self._limit = file.path, file.partition, form, limit
         self._partitions = re.compile(re.escape(file.partition) + r"(~\d+)?")
         self._cursors: dict[int, Cursor] = {}  # generation -> behind its last row handed out
-        self._age: int | None = None  # last write (ns) of the file that was finished
+        self._age: int | None = None  # files last written to after this (ns) may follow the one finished
+        self._later: int | None = None  # just before the oldest of the files that follow the open one
+        self._barren: set[Stamp] = set()  # files that ended without a row, so that no cursor tells of them
+        self._mark: Cursor = {}  # what goes into the cursors of the open file
         self._stream: FileStream | None = None
         self._reader: TextReader | None = None
         self._generation = 0  # of the open file
@@ -101,6 +104,8 @@ class Tail:
         """The next rows that are complete; None where there are none yet."""
         while self._reader is not None or self._open():
             assert self._reader is not None
+            if isinstance(self._stream, GrowingStream):
+                self._mark["mtime"] = self._stream.status().st_mtime_ns
             block = self._reader.read(max_rows, partial=True)
             if block is not None:
                 self._cursors[self._generation] = block.cursor
@@ -119,49 +124,78 @@ class Tail:
         """Open the file of the youngest cursor; one that was finished only dates those after it."""
         found = locate(self._path, cursor, self._open_file)
         if found is None:
-            if not cursor["end"]:
-                self._warn_of_loss(cursor)
+            self._age = cursor.get("mtime")
+            self._warn_of_loss(cursor)
             return
         path, stream = found
+        date = min(cursor.get("mtime", stream.status().st_mtime_ns), stream.status().st_mtime_ns)
+        self._warn_of_skipped(overlooked(self._path, path, date, self._recent()))
         if cursor["end"] and path != self._path:
-            self._age = stream.status().st_mtime_ns
+            self._age = date
             stream.close()
             return
-        self._begin(stream, int(cursor.get("generation", 0))).resume(stream, cursor)
+        self._begin(stream, int(cursor.get("generation", 0)), date).resume(stream, cursor)
 
     def _warn_of_loss(self, cursor: Cursor) -> None:
-        _log.warning(
-            "the rest of a rotated or truncated file was not found",
-            path=str(self._path),
-            line=cursor["line"],
-            generation=cursor.get("generation", 0),
-        )
+        """Say what cannot be read any more; a cursor without a date leaves open which rotated files follow."""
+        if not cursor["end"]:
+            _log.warning(
+                "the rest of a rotated or truncated file was not found",
+                path=str(self._path),
+                line=cursor["line"],
+                generation=cursor.get("generation", 0),
+            )
+        if self._age is None:
+            self._warn_of_skipped(rotations(self._path))
+
+    def _warn_of_skipped(self, files: Sequence[Path]) -> None:
+        if files:
+            _log.warning(
+                "rotated files are left out: whether they were read before cannot be told",
+                path=str(self._path),
+                files=[file.name for file in files],
+            )
 
     def _open(self) -> bool:
         """Open the next file; False while there is none."""
         stream = self._open_file(self._next_path())
         if stream is not None:
-            self._begin(stream, max(self._cursors, default=-1) + 1)
+            self._begin(stream, max(self._cursors, default=-1) + 1, self._later)
         return stream is not None
 
     def _open_file(self, path: Path) -> FileStream | None:
         return _open_growing(path) if path == self._path else open_text(path)
 
-    def _begin(self, stream: FileStream, generation: int) -> TextReader:
-        """Make this the open file."""
+    def _begin(self, stream: FileStream, generation: int, date: int | None) -> TextReader:
+        """Make this the open file; `date` (ns) is known to lie before the last write to those that follow."""
         name = f"{self._name}~{generation}" if generation else self._name
         status = stream.status()
-        mark = {"generation": generation, "inode": status.st_ino, "device": status.st_dev}
+        written = status.st_mtime_ns
+        self._mark = {
+            "generation": generation,
+            "inode": status.st_ino,
+            "device": status.st_dev,
+            "mtime": written if date is None else min(date, written),
+        }
         self._generation, self._stream = generation, stream
-        self._reader = TextReader(stream, str(self._path), name, self._form, self._limit, extra=mark)
+        # The reader copies the mark into each cursor, so a date that is set here later shows there.
+        self._reader = TextReader(stream, str(self._path), name, self._form, self._limit, extra=self._mark)
         return self._reader
 
     def _next_path(self) -> Path:
         """The oldest file that was rotated away since the last one was finished, else the path itself."""
+        self._later = None
         if self._age is None:
             return self._path
-        recent = [self._cursors[generation] for generation in sorted(self._cursors)[-_REMEMBERED:]]
-        return next(iter(successors(self._path, self._age, recent)), self._path)
+        found = successors(self._path, self._age, self._recent(), self._barren)
+        if len(found) > 1:
+            # A copy may be dated after the files that follow it, which must not make those look old.
+            self._later = max(self._age, min(map(last_write, found[1:])) - 1)
+        return found[0] if found else self._path
+
+    def _recent(self) -> list[Cursor]:
+        """The cursors by whose content a file is known to have been read."""
+        return [self._cursors[generation] for generation in sorted(self._cursors)[-_REMEMBERED:]]
 
     def _move_on(self) -> bool:
         """Nothing more was in the open file: whether there is a reason to look again at once."""
@@ -169,7 +203,9 @@ class Tail:
         stream = self._stream
         assert stream is not None
         if self._reader.finished:
-            self._age = stream.status().st_mtime_ns
+            self._age = self._mark["mtime"]
+            if self._generation not in self._cursors:
+                self._barren.add(stamp(stream.status()))
             self.close()
             return True
         if not isinstance(stream, GrowingStream):
