@@ -43,7 +43,7 @@ def run(folder, lines, *, aborts=(), state="state", training=TRAINING, **options
             "rejected": [r for (r,) in stored(folder / state, "SELECT reason FROM rejected ORDER BY n")],
             "counters": {k: v for k, v in counters.items() if not k.endswith("seconds")},
             "scores": scored(live, folder).rows(),
-            "reference": (scorer._base.tolist(), scorer._features.tolist()),
+            "reference": [part.tolist() for part in scorer.reference()],
             "window": feed.buffer.snapshot().records.tolist(),
             "versions": stored(folder / state, "SELECT number, status, created_record FROM versions"),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamad.runtime.window import Piece, Window
+from streamad.runtime.window import Piece, Start, Window
 
 
 def test_the_window_begins_at_the_youngest_batch_behind_which_everything_needed_lies():
@@ -14,17 +14,17 @@ def test_the_window_begins_at_the_youngest_batch_behind_which_everything_needed_
     for _ in range(300):
         records = int(rng.integers(1, 60))
         rows = int(rng.integers(0, records + 1))  # the others were rejected
-        piece = Piece(first, {"p": {"line": first}}, rows, int(rng.binomial(rows, 0.1)))
+        piece = Piece(Start(first, {"p": {"line": first}}, "m"), rows, int(rng.binomial(rows, 0.1)))
         pieces.append(piece)
         before = window.copy()
         window.add(piece)
         first += records
         enough = [
-            p.first
+            p.start.first
             for n, p in enumerate(pieces)
             if sum(q.rows for q in pieces[n:]) >= 500 and sum(q.held_out for q in pieces[n:]) >= 40
         ]
         start = max(enough, default=0)
-        assert window.start() == (start, {"p": {"line": start}})
+        assert window.start() == Start(start, {"p": {"line": start}}, "m")
         if len(pieces) > 1:
-            assert before.start()[0] <= start
+            assert before.start().first <= start

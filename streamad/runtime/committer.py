@@ -12,7 +12,7 @@ from streamad.ports import Commit
 from streamad.records.batch import Batch, Cursor
 from streamad.runtime.counters import Counters, Quality
 from streamad.runtime.transaction import Transaction
-from streamad.runtime.window import Piece, Window
+from streamad.runtime.window import Piece, Start, Window, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Committer:
         self._outcomes: deque[tuple[int, int]] = deque()
 
     def commit(self, *, finished: bool = False) -> None:
-        """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.5).
+        """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.8).
 
         1. Close the transaction: where each partition goes on, what is counted.
         2. Write the scores of a replay that was asked for them, and sync.
@@ -68,7 +68,7 @@ class Committer:
             "records": records,
             "counters": counters.state(),
             "quality": quality.state(),
-            "window": list(window.start() or (records, positions)),
+            "window": list(window.start() or Start(records, positions, "")),
             "outcomes": list(outcomes),
             "finished": finished,
             "identity": dict(self._feed.identity),
@@ -105,17 +105,14 @@ class Committer:
         """Forget the open transaction; labels that were applied stay applied and go with the next commit."""
         self.open = Transaction()
 
-    def restore(
-        self, positions: Mapping[str, Cursor], state: Mapping[str, Any]
-    ) -> tuple[int, dict[str, Cursor]]:
-        """Take over a checkpoint; returns the window's first record number and where to re-read it from."""
+    def restore(self, positions: Mapping[str, Cursor], state: Mapping[str, Any]) -> Start:
+        """Take over a checkpoint; returns where the window is read again from."""
         self.positions, self.records = dict(positions), state["records"]
         self.counters = Counters(**state["counters"])
         self.quality = Quality.from_state(state["quality"])
         self.finished = state["finished"]
         self._outcomes = deque((total, bad) for total, bad in state["outcomes"])
-        first, start = state["window"]
-        return first, start
+        return Start(*state["window"])
 
     def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
         """Note a re-read batch of the window and where it was read from."""
@@ -143,7 +140,8 @@ class Committer:
 
     def _piece(self, batch: Batch, before: dict[str, Cursor]) -> Piece:
         rows = len(batch) - len(batch.rejections)
-        return Piece(batch.first, before, rows, len(self._learner.held_out_rows(batch)))
+        start = Start(batch.first, before, mark_of(batch.block))
+        return Piece(start, rows, len(self._learner.held_out_rows(batch)))
 
     def _outcomes_after(self, transaction: Transaction) -> deque[tuple[int, int]]:
         """(records, rejected) of the transactions that make up the breaker's window."""

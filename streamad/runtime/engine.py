@@ -16,6 +16,7 @@ from streamad.runtime.learner import Learner
 from streamad.runtime.matching import check_columns
 from streamad.runtime.transaction import Scored
 from streamad.runtime.warm_up import WarmUp
+from streamad.runtime.window import Start, mark_of
 from streamad.scoring.alerts import Describer
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Engine:
         )
         self.state = "starting"
         self._next = 0  # the number of the next record to take
-        self._warm_up = WarmUp(feed)
+        self._warm_up = WarmUp(feed.config, feed.clock, replay=feed.replay)
         self._began = self._mark = feed.clock.seconds()
         self._stopped_at: float | None = None
 
@@ -240,27 +241,27 @@ class Engine:
     def _restore(self) -> None:
         """Take over the last commit: re-read the window, then the learned state that goes with it."""
         if self._feed.restored is None:
-            if self._feed.initial is not None:
-                self._learner.start_from(self._feed.initial)
+            if initial := self._feed.initial():
+                self._learner.start_from(initial)
             return
         positions, checkpoint = self._feed.restored
-        number, start = self._committer.restore(positions, checkpoint["engine"])
-        window = self._reread(number, start)
+        window = self._reread(self._committer.restore(positions, checkpoint["engine"]))
         if "learner" in checkpoint:
             self._learner.restore(checkpoint, window)
-        elif self._feed.initial is not None:
-            self._learner.start_from(self._feed.initial, self._committer.records, window)
+        elif initial := self._feed.initial():
+            self._learner.start_from(initial, self._committer.records, window)
         scorer = self._learner.scorer
         log.info("resumed", records=self._committer.records, version=scorer.version if scorer else None)
 
-    def _reread(self, number: int, start: dict[str, Any]) -> list[Batch]:
-        """The batches of the window, decoded as they were."""
-        source, window = self._feed.source, []
-        before = dict(start)
-        source.seek(start)
+    def _reread(self, start: Start) -> list[Batch]:
+        """The batches of the window, decoded as they were; none from another file in the old one's place."""
+        source, number = self._feed.source, start.first
+        window: list[Batch] = []
+        before = dict(start.before)
+        source.seek(start.before)
         while number < self._committer.records:
             block = source.poll(min(self._limits.batch_records, self._committer.records - number), 1.0)
-            if not isinstance(block, Block) or block.partition not in self._committer.positions:
+            if not isinstance(block, Block) or not self._belongs(block, None if window else start.mark):
                 log.warning("window_incomplete", missing=self._committer.records - number)
                 break
             batch = self._feed.decoder.decode(block, number, learn=False)
@@ -269,6 +270,10 @@ class Engine:
             window.append(batch)
             number += len(batch)
         return window
+
+    def _belongs(self, block: Block, mark: str | None) -> bool:
+        """Whether a block is part of the window; `mark` is what its first payload must be."""
+        return block.partition in self._committer.positions and mark in (None, mark_of(block))
 
     def _may_wait(self) -> bool:
         self._feed.heartbeat(self.status)

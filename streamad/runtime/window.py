@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from streamad.records.batch import Cursor
+    from streamad.records.batch import Block, Cursor
 
 
-class Piece(NamedTuple):
-    """One committed batch."""
+class Start(NamedTuple):
+    """Where a committed batch begins."""
 
     first: int
     """Its first record number."""
     before: dict[str, Cursor]
     """Where every partition stood before it."""
+    mark: str
+    """A hash of its first payload: another one in that place means that the source has changed."""
+
+
+class Piece(NamedTuple):
+    """One committed batch."""
+
+    start: Start
     rows: int
     """Accepted records: rejected ones take no room in the buffer."""
     held_out: int
@@ -52,6 +61,11 @@ class Window:
         window._spare_rows, window._spare_held_out = self._spare_rows, self._spare_held_out
         return window
 
-    def start(self) -> tuple[int, dict[str, Cursor]] | None:
-        """The first record number and the cursors to read it from; None while there is no batch."""
-        return (self._pieces[0].first, self._pieces[0].before) if self._pieces else None
+    def start(self) -> Start | None:
+        """Where to read from; None while there is no batch."""
+        return self._pieces[0].start if self._pieces else None
+
+
+def mark_of(block: Block) -> str:
+    """The hash of a block's first payload."""
+    return hashlib.sha256(block.payload(0)).hexdigest()[:16]

@@ -121,12 +121,15 @@ class Scorer:
         while sum(map(len, self._features)) - len(self._features[0]) >= self.reference_rows:
             self._features.popleft()
 
+    def reference(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The detector's scores [R] of the reference and the features [R, F] of its rows, the youngest last."""
+        return self._base, np.concatenate(self._features)[-len(self._base) :]
+
     def recalibrate(self) -> None:
         """Fit the calibration to the reference as the head sees it now."""
         self._base_calibration = Calibration.fit(self._base)
         if self.labeled:
-            features = np.concatenate(self._features)[-len(self._base) :]
-            self._calibration = Calibration.fit(self._fuse(self._base, features))
+            self._calibration = Calibration.fit(self._fuse(*self.reference()))
         else:
             self._calibration = self._base_calibration
 
