@@ -153,6 +153,27 @@ def test_parquet_rows_are_json_lines_with_nan_as_null_and_infinity_refused(tmp_p
     assert {row: fault[:2] for row, fault in block.faults.items()} == {3: ("not_finite", "x")}
 
 
+def test_parquet_structs_are_treated_as_columns_at_any_depth(tmp_path):
+    values = [1.5, float("nan"), None, float("inf"), -float("inf")]
+    deep = [{"x": value, "raw": b"\xff", "in": {"y": -1.0}} for value in values]
+    deep += [{"x": 2.0, "raw": None, "in": {"y": float("inf")}}, {"x": 3.0, "raw": b"", "in": None}, None]
+    pl.DataFrame({"s": deep}).write_parquet(tmp_path / "a.parquet")
+    (block,) = blocks_of(open_files(tmp_path, "a.parquet", format="parquet"))
+    inner = {"y": -1.0}
+    assert [json.loads(payload)["s"] for _, payload in rows_of([block])] == [
+        {"x": 1.5, "raw": "ff", "in": inner},
+        *[{"x": None, "raw": "ff", "in": inner}] * 4,
+        {"x": 2.0, "raw": None, "in": {"y": None}},
+        {"x": 3.0, "raw": "", "in": None},
+        None,
+    ]
+    assert {row: fault[:2] for row, fault in block.faults.items()} == {
+        3: ("not_finite", "s.x"),
+        4: ("not_finite", "s.x"),
+        5: ("not_finite", "s.in.y"),
+    }
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst"])
 def test_a_line_longer_than_allowed_is_reported_and_passed_by(tmp_path, name):
     write(tmp_path, name, b"1,2\n" + b"x" * (3 * CHUNK_BYTES) + b"\n3,4\n")

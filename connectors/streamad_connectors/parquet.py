@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -91,26 +92,44 @@ class ParquetReader:
 
 
 def _as_json(schema: pl.Schema) -> list[pl.Expr]:
-    """Make the columns writable as JSON: binary values in hexadecimal, NaN as null."""
-    exprs = []
-    for name, kind in schema.items():
-        column = pl.col(name)
-        if kind == pl.Binary:
-            column = column.bin.encode("hex")
-        elif kind.is_float():
-            column = column.fill_nan(None)
-        exprs.append(column)
-    return exprs
+    """Make the columns writable as JSON: binary values in hexadecimal, NaN as null, in structs too."""
+    return [_writable(pl.col(name), kind) for name, kind in schema.items()]
+
+
+def _writable(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if kind == pl.Binary:
+        return value.bin.encode("hex")
+    if kind.is_float():
+        return value.fill_nan(None)
+    if isinstance(kind, pl.Struct) and kind.fields:
+        inner = [_writable(pl.field(each.name), _data_type(each)) for each in kind.fields]
+        return value.struct.with_fields(inner)
+    return value
+
+
+def _data_type(each: pl.Field) -> pl.DataType:
+    """A field's type as an object; polars also allows its class."""
+    return each.dtype if isinstance(each.dtype, pl.DataType) else each.dtype()
 
 
 def _infinities(rows: pl.DataFrame) -> dict[int, Rejection]:
     """JSON has no infinity: such a row is rejected here, where it can still be seen."""
     found: dict[int, Rejection] = {}
-    for column in rows.select(cs.float()):
-        if column.is_infinite().any():
-            for row in column.is_infinite().arg_true():
-                found.setdefault(row, Rejection("not_finite", column.name, "infinity"))
+    for name, column in _floats(rows):
+        infinite = column.is_infinite()
+        if infinite.any():
+            for row in infinite.arg_true():
+                found.setdefault(row, Rejection("not_finite", name, "infinity"))
     return found
+
+
+def _floats(rows: pl.DataFrame, prefix: str = "") -> Iterator[tuple[str, pl.Series]]:
+    """(``a.b``, column) for the floats in the columns and, at any depth, in their structs."""
+    for column in rows.select(cs.float() | cs.struct()):
+        if column.dtype.is_float():
+            yield prefix + column.name, column
+        else:
+            yield from _floats(column.struct.unnest(), f"{prefix}{column.name}.")
 
 
 def _file_mark(path: Path) -> str:
