@@ -113,7 +113,8 @@ class _FromEnvironment(str):
 
 _WORDS = (
     (r"Value error, |Input should be ", ""),
-    (r"^(String|Tuple|List) should ", lambda match: f"a {match[1].lower()} that should "),
+    (r"^Tuple ", "List "),
+    (r"^(String|List) should ", lambda match: f"a {match[1].lower()} that should "),
     (r"a valid dictionary( or instance of \w+)?", "a mapping"),
     (r"a valid tuple", "a list"),
     (r", unable to parse .*| after validation, .*", ""),

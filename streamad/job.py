@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamad.config import Config, as_written
 from streamad.errors import ConfigError, InputError, StateError, UserError
-from streamad.learning.label_file import give_labels, read_labels
+from streamad.learning.label_file import bad_lines, give_labels
 from streamad.models.base import find_detector
 from streamad.models.scoring_model import choose_device
+from streamad.records.batch import Block
+from streamad.records.decoder import Decoder
+from streamad.records.dictionary import Dictionary
+from streamad.runtime.matching import check_columns
+from streamad.runtime.warm_up import WarmUp
 from streamad.state.directory import find_state
 
 if TYPE_CHECKING:
+    from streamad.ports import Source, SourceOptions
+    from streamad.runtime.clock import Clock
     from streamad.state.store import Store
 
 Status = Mapping[str, Any]
@@ -63,11 +70,11 @@ def check_times(job: Job, config: Config) -> None:
 
 
 def check_inputs(job: Job, config: Config) -> None:
-    """Raises `UserError` for a detector, a GPU, a label file or a state to start from that is not there."""
+    """Raises `UserError` for a detector, a GPU, labels or a state to start from that are not there or are none."""
     find_detector(config.detector.name)
     choose_device(config.detector.device)
     if job.labels is not None:
-        next(read_labels(job.labels), None)
+        _refuse_bad(job.labels, list(bad_lines(job.labels)))
     if job.origin is not None:
         find_state(job.origin)
 
@@ -89,10 +96,32 @@ def check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[str
         )
 
 
+def check_beginning(config: Config, options: SourceOptions, source: Source, clock: Clock) -> None:
+    """Read what the first model would be fitted on. Raises what the engine would raise over it.
+
+    Standard input is left alone, since it could not be read again.
+    """
+    if options.type == "stdin":
+        return
+    decoder = Decoder(config.schema_, options, Dictionary(config.schema_.categories))
+    warm_up, number = WarmUp(config, clock, replay=True), 0
+    source.seek({})
+    while not warm_up.is_over() and isinstance(block := source.poll(config.limits.batch_records, 1.0), Block):
+        batch = decoder.decode(block, number)
+        check_columns(config.schema_, batch)
+        warm_up.hold(batch)
+        number += len(batch)
+    warm_up.release()
+    source.seek({})
+
+
 def import_labels(job: Job, store: Store) -> None:
     """Give the labels of ``--labels`` to the store. Raises `InputError` where some of them are none."""
     if job.labels is None:
         return
-    problems = give_labels(store, job.labels).problems
+    _refuse_bad(job.labels, give_labels(store, job.labels).problems)
+
+
+def _refuse_bad(labels: Path, problems: Sequence[str]) -> None:
     if problems:
-        raise InputError(f"{job.labels}: {len(problems)} bad lines, the first is {problems[0]}")
+        raise InputError(f"{labels}: {len(problems)} bad lines, the first is {problems[0]}")

@@ -14,7 +14,15 @@ from pydantic import ValidationError
 
 from streamad.config import Config, as_written, config_error, load_config, state_path
 from streamad.errors import ConfigError
-from streamad.job import Job, check_inputs, check_same_replay, check_times, identity, import_labels
+from streamad.job import (
+    Job,
+    check_beginning,
+    check_inputs,
+    check_same_replay,
+    check_times,
+    identity,
+    import_labels,
+)
 from streamad.learning.labels import LabelBook
 from streamad.ports import Outlet, SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.decoder import Decoder
@@ -62,7 +70,7 @@ def open_feed(job: Job) -> Iterator[Live]:
         options, source = open_source(job, config)
         stack.callback(source.close)
         outlets = _open_outlets(job, config)
-        check_inputs(job, config)  # whatever can be wrong is known before the state is touched
+        check_inputs(job, config)
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
             hold_state(
@@ -70,13 +78,20 @@ def open_feed(job: Job) -> Iterator[Live]:
                 feed=config.feed,
                 made_by=job.made_by,
                 schema=config.schema_,
-                any_schema=job.any_schema,
+                any_schema=job.any_schema or job.fresh,
             )
         )
         store = stack.enter_context(_open_store(job, config, held.state, clock))
-        if job.fresh:
+        restored = store.restore()
+        if not job.fresh:
+            check_same_replay(job, config, restored)
+        elif restored is not None:
+            check_beginning(config, options, source, clock)
+        import_labels(job, store)
+        if job.fresh:  # from here on nothing that is asked for can turn out wrong
             store.start_anew()
             held.state.clear()
+            held.state.take_schema()
         if job.origin is not None and store.restore() is None and not store.versions():
             inherit(find_state(job.origin), held.state)
         outboxes = [
@@ -105,8 +120,6 @@ def _build(
     dictionary = Dictionary(fields)
     if restored is not None and "dictionary" in restored[1] and not job.any_schema:
         dictionary = Dictionary.from_state(fields, restored[1]["dictionary"])
-    check_same_replay(job, config, restored)
-    import_labels(job, store)
     decoder = Decoder(config.schema_, options, dictionary)
     decoder.warm_up()
     limits, training = config.limits, config.training
@@ -143,7 +156,7 @@ def _build(
         restored=restored,
         log_entries=[(entry.event_id, entry.verdict, entry.record) for entry in store.log_after(0)],
         load_artifact=versions.load,
-        initial=versions.newest() if restored is None or "learner" not in restored[1] else None,
+        initial=versions.newest,
         last_version=versions.last(),
         pace=Pace(clock, job.stop, job.rate, job.speed),
         scores_file=scores,

@@ -118,6 +118,18 @@ def test_without_a_parent_there_is_nothing_to_roll_back_to(tmp_path, command):
     assert command("models", "rollback", code=2).err == "streamad: there is no version to roll back to\n"
 
 
+def test_a_finished_replay_takes_no_request_and_one_that_was_stopped_does(tmp_path, command):
+    parts = {"made_by": "replay", "versions": VERSIONS}
+    fill(tmp_path, **parts, checkpoint={"engine": {"finished": False}})
+    assert command.rows("models", "promote", "1") == [{"request": "promote", "version": 1, "process": None}]
+    fill(tmp_path, **parts, checkpoint={"engine": {"finished": True}})
+    for words in (("promote", "1"), ("rollback",)):
+        assert command("models", *words, code=2) == (
+            "",
+            "streamad: this replay is finished; streamad run --from takes its active version along\n",
+        )
+
+
 def test_a_request_is_left_for_the_next_start(tmp_path, command):
     fill(tmp_path, versions=VERSIONS)
     assert command.rows("models", "promote", "1") == [{"request": "promote", "version": 1, "process": None}]

@@ -58,6 +58,10 @@ def test_a_config_that_is_not_there_or_a_directory_is_refused(feed):  # noqa: F8
             "net.yaml: alerts.budget: found 'lots'; expected a valid number or a",
         ),
         ({"alerts": {"budget": 0}}, "net.yaml: alerts.budget: found 0; expected greater than 0"),
+        (
+            {"alerts": {"budget": "0.0/h"}},
+            "net.yaml: alerts.budget: found '0.0/h'; expected a valid number or more than 0 alerts an hour",
+        ),
         ({"alerts": {"budget": "9/h"}}, "net.yaml: alerts.budget: found '9/h' without schema.time"),
         ({"source": {"type": "floppy"}}, "net.yaml: source.type: found 'floppy'; expected one of files, gen"),
         ({"source": {"type": ["files"]}}, "net.yaml: source.type: found ['files']; expected one of"),
@@ -67,7 +71,7 @@ def test_a_config_that_is_not_there_or_a_directory_is_refused(feed):  # noqa: F8
         ({"source": {"type": "files", "paths": "x"}}, "net.yaml: source.paths: found 'x'; expected a list"),
         (
             {"source": {"type": "files", "paths": []}},
-            "net.yaml: source.paths: found a list; expected a tuple",
+            "net.yaml: source.paths: found a list; expected a list that should have at least 1 item",
         ),
         ({"source": {"type": "generator"}}, "source.records is not set, so a replay of the generator would"),
         ({"sinks": [{"type": "floppy"}]}, "net.yaml: sinks.0.type: found 'floppy'; expected one of"),

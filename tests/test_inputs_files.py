@@ -9,7 +9,7 @@ import random
 
 import pytest
 import yaml
-from inputs_help import feed, rows  # noqa: F401  # a fixture
+from inputs_help import FIELDS, feed, rows  # noqa: F401  # a fixture
 from processes import start, stop, wait_for
 
 from streamad.cli import main
@@ -117,7 +117,67 @@ def test_a_label_file_that_cannot_be_read_is_refused(feed):  # noqa: F811
 
 def test_bad_label_lines_are_named_and_the_replay_does_not_begin(feed):  # noqa: F811
     labels = feed.file("labels", 'xx\n{}\n{"event_id": "net/log.csv:3", "label": "maybe"}\n')
-    assert feed.refused_at_first("--labels", labels) == "labels: 3 bad lines, the first is line 1: not JSON"
+    assert feed.refused("--labels", labels) == "labels: 3 bad lines, the first is line 1: not JSON"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"event_id": "net/log.csv:3", "label": "maybe"}', "label is 'maybe', expected anomaly, normal or"),
+        (
+            '{"event_id": "net/log.csv:3", "label": "normal", "labeled_at": "then"}',
+            "labeled_at is 'then', exp",
+        ),
+        ('{"event_id": "net/log.csv:3", "label": "normal", "record": 3}', "record is no object"),
+        ('{"label": "normal"}', "a label needs event_id or key"),
+        ('{"key": "nobody", "label": "normal"}', "no event has the id or key 'nobody'"),
+    ],
+)
+def test_a_bad_label_line_together_with_fresh_leaves_the_finished_replay_as_it_was(feed, line, problem):  # noqa: F811
+    feed.replayed()
+    labels = feed.file("labels", line + "\n")
+    assert feed.refused("--fresh", "--labels", labels).startswith(
+        f"labels: 1 bad lines, the first is line 1: {problem}"
+    )
+    assert "is finished" in feed.call("replay").err
+
+
+def test_a_label_by_key_together_with_fresh_names_an_event_of_the_replay_before(feed):  # noqa: F811
+    feed.write(limits={"batch_records": 50}, labels={"delay": 0})
+    feed.replayed()
+    row = feed.lines("queue", "--limit", "1")[0]
+    labels = feed.file("labels", json.dumps({"key": row["key"], "label": "normal"}))
+    assert feed.replayed("--fresh", "--labels", labels)["records_in"] == 400
+    assert [label["label"] for label in feed.lines("show", row["event_id"])[0]["labels"]] == ["normal"]
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "sentence"),
+    [
+        (
+            ("--set", 'source.delimiter=";"'),
+            None,
+            "log.csv has no column of the schema: its columns are 'user,bytes,service', ",
+        ),
+        ((), "a,b\n1,2\n", "log.csv has no column of the schema: its columns are 'a', 'b', the schema's"),
+        ((), "user,bytes,service\n" + "x\n" * 9, "none of the first 9 records fits the schema; the first, "),
+        ((), "user,bytes,service\n" + "x,,\n" * 9, "none of the first 9 records holds a value in any field"),
+        ((), "user,bytes,service\n", "the source holds no records"),
+    ],
+)
+def test_a_source_of_something_else_together_with_fresh_leaves_the_finished_replay_as_it_was(
+    feed,  # noqa: F811
+    words,
+    content,
+    sentence,
+):
+    feed.replayed()
+    before = (feed.folder / "log.csv").read_text()
+    if content is not None:
+        feed.file("log.csv", content)
+    assert feed.refused("--fresh", *words).startswith(sentence)
+    feed.file("log.csv", before)
+    assert "is finished" in feed.call("replay").err
 
 
 def test_a_state_that_is_another_feeds_or_commands_or_schemas_is_refused_and_left_alone(feed):  # noqa: F811
@@ -131,7 +191,7 @@ def test_a_state_that_is_another_feeds_or_commands_or_schemas_is_refused_and_lef
     )
     assert feed.refused() == (
         "the schema changed since net.state was made: port is new; bytes was numeric, is categorical "
-        "(streamad fit --new-schema takes it over)"
+        "(--fresh starts anew and keeps the labels)"
     )
     feed.write()
     assert feed.refused(command="run") == "net.state was made by replay: run needs its own (--state DIR)"
@@ -223,3 +283,13 @@ def test_a_state_whose_every_artifact_is_damaged_is_refused_until_it_is_made_ane
         f"streamad: no version in {feed.state}/artifacts can be read; replay --fresh starts anew and keeps the labels"
     )
     assert feed.replayed("--fresh")["records_in"] == 405
+
+
+def test_a_replay_under_another_schema_starts_anew_with_fresh(feed):  # noqa: F811
+    feed.replayed()
+    feed.write(schema={"fields": FIELDS | {"user": "ignore"}})
+    assert "user was id, is ignore" in feed.refused()
+    assert feed.replayed("--fresh")["records_in"] == 400
+    assert "is finished" in feed.call("replay").err
+    feed.write()
+    assert "user was ignore, is id" in feed.refused()

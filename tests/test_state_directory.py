@@ -90,11 +90,11 @@ def test_two_in_one_process_are_refused_too_and_closing_twice_is_harmless(tmp_pa
         ({"feed": "ssh"}, "belongs to the feed 'kdd', not to 'ssh'"),
         (
             {"schema": schema(bytes="categorical", label="label", port="numeric")},
-            "schema changed .*: port is new; flag is gone; bytes was numeric, is categorical .streamad fit --new-schema takes it over.$",
+            "schema changed .*: port is new; flag is gone; bytes was numeric, is categorical .--fresh starts anew and keeps the labels.$",
         ),
         (
             {"schema": schema(flag="categorical", bytes="numeric", label="label")},
-            "in another order .streamad fit --new-schema takes it over.$",
+            "in another order .--fresh starts anew and keeps the labels.$",
         ),
         (
             {
@@ -105,7 +105,7 @@ def test_two_in_one_process_are_refused_too_and_closing_twice_is_harmless(tmp_pa
                     }
                 )
             },
-            "label was label, is time .streamad fit --new-schema takes it over.$",
+            "label was label, is time .--fresh starts anew and keeps the labels.$",
         ),
     ],
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from streamad.state.store import Store
     from streamad.state.versions import Version
 
 _TELLING = ("data", "labels", "detector", "features", "loss", "seed")
@@ -110,6 +111,8 @@ def _ask(feed: Stored, args: argparse.Namespace) -> None:
     if args.action == "promote" and args.version is None:
         raise UserError("models promote needs a version; models list names them")
     with feed.writer() as store:
+        if feed.state.made_by == "replay" and _is_finished(store):
+            raise UserError("this replay is finished; streamad run --from takes its active version along")
         store.ask(args.action, args.version)
         active = store.active_version()
     process = feed.process()
@@ -122,3 +125,9 @@ def _ask(feed: Stored, args: argparse.Namespace) -> None:
         screen.ndjson({"request": args.action, "version": wanted, "process": process})
     else:
         screen.show(f"{args.action} to version {wanted} is asked for; {when}")
+
+
+def _is_finished(store: Store) -> bool:
+    """Whether the replay has met its last record, so that no engine takes a request any more."""
+    restored = store.restore()
+    return restored is not None and bool(restored[1]["engine"]["finished"])

@@ -7,7 +7,8 @@ from collections import Counter
 from itertools import count, islice
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from streamad.errors import InputError
+from streamad.errors import InputError, UserError
+from streamad.state.labels import check_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,18 @@ def give_labels(store: Store, path: Path) -> Given:
     while chunk := list(islice(lines, _AT_ONCE)):
         _give(store, chunk, given)
     return given
+
+
+def bad_lines(path: Path) -> Iterator[str]:
+    """What is wrong with the lines that no store would take. Raises `InputError` where the file cannot be read."""
+    for number, label, problem in read_labels(path):
+        if label is None:
+            yield f"line {number}: {problem}"
+            continue
+        try:
+            check_label(label)
+        except UserError as error:
+            yield f"line {number}: {error}"
 
 
 def _give(store: Store, lines: list[Line], given: Given) -> None:

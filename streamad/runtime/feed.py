@@ -46,8 +46,8 @@ class Feed:
     """The label log up to the restored checkpoint: event, verdict and record."""
     load_artifact: Callable[[int], Artifact]
     """The artifact of a version, or of the newest older one that can be read."""
-    initial: Artifact | None
-    """A version to start with where nothing was committed yet: made by ``fit``, or taken along."""
+    initial: Callable[[], Artifact | None]
+    """Loads the version to start with where nothing was learned yet: made by ``fit``, or taken along."""
     last_version: int
     """The highest version number given so far."""
     identity: Mapping[str, Any]

@@ -13,10 +13,16 @@ from streamad.state.versions import UNCHANGED
 if TYPE_CHECKING:
     from streamad.records.schema import Schema
     from streamad.runtime.retraining import Artifact
-    from streamad.state.directory import StateDirectory
+    from streamad.state.directory import Maker, StateDirectory
     from streamad.state.store import Store
 
 log = structlog.get_logger()
+
+_REMEDIES: dict[Maker, str] = {
+    "run": "streamad fit makes a new one, run --state DIR begins in another state",
+    "replay": "replay --fresh starts anew and keeps the labels",
+}
+"""What to do where no artifact can be read."""
 
 
 class Versions:
@@ -43,7 +49,7 @@ class Versions:
                 return artifact
             log.warning("artifact_of_another_schema", version=number)
         raise StateError(
-            f"no version in {self._state.artifacts} can be read; replay --fresh starts anew and keeps the labels"
+            f"no version in {self._state.artifacts} can be read; {_REMEDIES[self._state.made_by]}"
         )
 
     def newest(self) -> Artifact | None:

@@ -8,19 +8,18 @@ from streamad.errors import BrokenFeedError, InputError
 from streamad.runtime.matching import check_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from streamad.config import Config
     from streamad.records.batch import Batch
-    from streamad.runtime.feed import Feed
+    from streamad.runtime.clock import Clock
 
 
 class WarmUp:
     """Holds batches, uncommitted, until there are enough of them to fit the first model."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._options, self._limits = feed.config.training.warm_up, feed.config.limits
-        self._schema, self._replay = feed.config.schema_, feed.replay
-        self._seconds: Callable[[], float] = feed.clock.seconds
+    def __init__(self, config: Config, clock: Clock, *, replay: bool) -> None:
+        self._options, self._limits = config.training.warm_up, config.limits
+        self._schema, self._replay = config.schema_, replay
+        self._seconds = clock.seconds
         self._batches: list[Batch] = []
         self._since = 0.0
 

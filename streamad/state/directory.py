@@ -270,9 +270,9 @@ def _check(state: StateDirectory, described: Mapping[str, Any], *, any_schema: b
         )
     if described["schema"] != state.schema and not any_schema:
         changes = _schema_changes(described["schema"], state.schema)
-        raise StateError(
-            f"the schema changed since {state.path} was made: {changes} (streamad fit --new-schema takes it over)"
-        )
+        fresh = "--fresh starts anew and keeps the labels"
+        remedy = fresh if state.made_by == "replay" else "streamad fit --new-schema takes it over"
+        raise StateError(f"the schema changed since {state.path} was made: {changes} ({remedy})")
 
 
 def _schema_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

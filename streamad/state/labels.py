@@ -75,7 +75,7 @@ def add_label(db: sqlite3.Connection, label: Mapping[str, Any], givers: Givers) 
     Its keys: ``event_id`` (or ``key``), ``label``, ``analyst``, ``labeled_at``, ``note``, ``record``.
     """
     try:
-        verdict, analyst, given = _check(label)
+        verdict, analyst, given = check_label(label)
     except UserError as error:
         return LabelOutcome("invalid", str(label.get("event_id", "")), str(error))
     event_id, refusal = _event(db, label, givers.feed)
@@ -101,8 +101,10 @@ def add_label(db: sqlite3.Connection, label: Mapping[str, Any], givers: Givers) 
     return LabelOutcome("added" if ready else "waiting", event_id)
 
 
-def _check(label: Mapping[str, Any]) -> tuple[Verdict, str, int | None]:
-    """Verdict, analyst and labeled_at (µs, None where the label carries none)."""
+def check_label(label: Mapping[str, Any]) -> tuple[Verdict, str, int | None]:
+    """Verdict, analyst and labeled_at (µs, None where the label carries none). Raises `UserError` for no label."""
+    if not isinstance(_name(label), str):
+        raise UserError("a label needs event_id or key")
     verdict = label.get("label")
     if verdict not in VERDICTS:
         raise UserError(f"label is {verdict!r}, expected anomaly, normal or withdrawn")
@@ -122,12 +124,13 @@ def _analyst(label: Mapping[str, Any]) -> str:
     return plain(str(label.get("analyst") or "")) or ""
 
 
+def _name(label: Mapping[str, Any]) -> Any:  # noqa: ANN401  # whatever the label says
+    return label.get("event_id") or label.get("key")
+
+
 def _event(db: sqlite3.Connection, label: Mapping[str, Any], feed: str) -> tuple[str, LabelOutcome | None]:
     """The event that a label names by its id or by its key."""
-    name = label.get("event_id") or label.get("key")
-    if not isinstance(name, str):
-        return "", LabelOutcome("invalid", "", "a label needs event_id or key")
-    name = plain(name) or ""
+    name = plain(_name(label)) or ""
     if name.startswith(f"{feed}/"):
         return name, None
     found = events_of_key(db, name)
