@@ -104,7 +104,7 @@ def test_standard_input_makes_a_stdin_source(tmp_path):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8, unique=True))
 def test_any_field_name_survives_the_config(names):
-    record = json.dumps(dict.fromkeys(names, 1.5)).encode()
+    record = json.dumps(dict.fromkeys([*names, "amount"], 1.5)).encode()  # a lone name may be a label's
     inferred = infer(sample_of(b"\n".join([record] * 30), "sample"))
     text = config_text(inferred, "feed", {"type": "stdin"})
     tree = yaml.safe_load(text)

@@ -19,6 +19,7 @@ from streamad.records.infer import infer
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS
 from streamad.records.sample import SAMPLE_LINES, read_sample, sample_of, sample_stream
 from streamad.records.schema import PayloadFormat
+from streamad.records.template import config_text
 
 ROWS = [(f"host{k % 4}", k * 1.5 - 3, "yes" if k % 3 else "no") for k in range(40)]
 WORDS = {"host": "categorical", "load": "numeric", "up": "boolean"}
@@ -164,6 +165,11 @@ def test_the_real_kddcup99_file_is_read_as_its_format(kdd_path):
         (gzip.compress(csv() * 1000)[:-300], "is damaged"),
         (b"PAR1 and nothing more", "is a damaged Parquet file"),
         (b"[\n{}\n]", "is a JSON array"),
+        (
+            b'{"x": {"y": 1}, "x.y": 5}\n' * 10,
+            "in 10 of its first 10 lines a key occurs twice .*'x.y' occurs",
+        ),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, "1 of its first 1 lines cannot be read .nested deeper than 32"),
         (b"{ not json\n" * 10, "only 0 of its first 10 lines are JSON objects"),
         (
             b"Dear reader,\nthis is a letter.\nIt has, now and then, a comma.\nYours\n",
@@ -225,3 +231,52 @@ def block(lines, columns):
     ends = np.cumsum(sizes)
     data = np.frombuffer(b"".join(lines), np.uint8).copy()
     return Block("t", data, ends - sizes, ends, np.arange(1, len(lines) + 1), {}, columns)
+
+
+def ndjson(records):
+    return "\n".join(map(json.dumps, records)).encode()
+
+
+def test_keys_that_hardly_any_record_has_are_left_out_and_counted():
+    records = [{"a": k / 2} | ({"b": "x"} if k < 4 else {}) for k in range(400)]
+    records[7] |= {f"junk{k}": k for k in range(5)}
+    records[8] |= {"junk0": 1, "line\nend": 2}
+    found = read(ndjson(records))
+    assert found.schema.fields == {"a": "numeric", "b": "categorical"}
+    (omission,) = found.omissions
+    assert omission.startswith("left out as fewer than 1 in 100 sampled records have them")
+    assert omission.endswith(": 6 fields ('junk0', 'junk1', 'junk2' and 3 more)")
+
+
+def test_in_a_small_sample_no_key_is_rare():
+    records = [{"a": k / 2} | ({"b": "x"} if k == 5 else {}) for k in range(99)]
+    found = read(ndjson(records))
+    assert found.schema.fields == {"a": "numeric", "b": "categorical"}
+    assert found.omissions == ()
+
+
+def test_a_rare_label_is_the_truth_unless_a_common_field_is():
+    records = [{"a": k / 2} | ({"label": "dos"} if k in {3, 5} else {}) for k in range(400)]
+    assert read(ndjson(records)).schema.label == "label"
+    records = [record | {"attack": "no" if k % 9 else "yes"} for k, record in enumerate(records)]
+    assert read(ndjson(records)).schema.label == "attack"
+
+
+@pytest.mark.parametrize("tags", [[[]], [["a", "b"]], [[1], [2, 3], [], None], [[{"x": 1}]]])
+def test_json_arrays_are_ignored(tags):
+    records = [{"a": k / 2, "tags": tags[k % len(tags)]} for k in range(200)]
+    found = read(ndjson(records))
+    assert found.schema.fields == {"a": "numeric", "tags": "ignore"}
+    assert found.notes["tags"] == "JSON arrays; a feature is a single value"
+
+
+def test_text_in_brackets_in_a_csv_file_is_text():
+    rows = "".join(f"[{'ab'[k % 2]}],{k}.5\n" for k in range(60))
+    assert read(b"mark,x\n" + rows.encode()).schema.fields == {"mark": "categorical", "x": "numeric"}
+
+
+def test_of_columns_named_alike_the_first_counts_and_that_is_said():
+    found = read(b"a,a,b\n" + b"".join(b"%d.5,x,%d.25\n" % (k % 7, k % 11) for k in range(60)))
+    assert found.schema.fields == {"a": "numeric", "b": "numeric"}
+    assert found.omissions == ("more than one column is named so, and the first counts: 1 field ('a')",)
+    assert f"\n  # {found.omissions[0]}\n  fields:\n" in config_text(found, "feed", {"type": "stdin"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from streamad.errors import InputError
@@ -11,7 +11,7 @@ from streamad.records.clocks import Clock, find_clock, steadiness
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_LABEL
 from streamad.records.sample import Sample
 from streamad.records.schema import FieldWord, PayloadFormat, Schema, TruthSpec
-from streamad.records.table import MAJORITY, Column, Table, is_number, read_table
+from streamad.records.table import MAJORITY, Column, Table, is_number, rare_fields, read_table
 from streamad.records.values import FALSE_WORDS, TRUE_WORDS, shown
 
 _LABEL_NAMES = (
@@ -21,22 +21,9 @@ _LABEL_NAMES = (
 _TWO_VALUED_LABELS = frozenset({"target", "y", "malicious", "ismalicious"})
 """Names of many things besides the truth: only a column with two values is taken for it."""
 
-_NORMAL_WORDS = frozenset(
-    {
-        "normal",
-        "benign",
-        "ok",
-        "legit",
-        "legitimate",
-        "background",
-        "genuine",
-        "good",
-        "none",
-        "no",
-        "false",
-        "0",
-    }
-)
+_NORMAL_WORDS = frozenset({
+    "normal", "benign", "ok", "legit", "legitimate", "background", "genuine", "good", "none", "no", "false", "0",
+})  # fmt: skip
 _CODE_WORDS = ("code", "status", "type", "port", "proto", "protocol", "vlan", "category")
 """Last words of the names of integers that are names of things, not amounts."""
 
@@ -60,7 +47,9 @@ class Inferred:
     unreadable: int
     """Sampled rows that are no records of the format."""
     remarks: tuple[str, ...] = ()
-    """What the user should check, about the whole schema."""
+    """What the user should check about the time."""
+    omissions: tuple[str, ...] = ()
+    """What of the sample is not in the schema, each a sentence without control characters."""
 
 
 @dataclass(slots=True)
@@ -102,16 +91,21 @@ def infer(sample: Sample) -> Inferred:
         return _kdd(table)
     fields = [_Field(name, column) for name, column in table.columns.items()]
     verdicts: dict[str, Verdict] = {}
-    truth = _take_truth(fields, verdicts)
+    truth = _take_truth(fields, verdicts, table.rare)
+    left_out = [each.name for each in fields if each.name in table.rare and each.name not in verdicts]
+    fields = [each for each in fields if each.name not in left_out]
+    if table.payload.format in {"ndjson", "parquet"}:
+        _pass_by_arrays(fields, verdicts)
     clock = _take_clock(fields, verdicts)
     _take_key(fields, verdicts)
     for each in fields:
         if each.name not in verdicts:
             verdicts[each.name] = _feature(each)
-    words = {name: verdicts[name][0] for name in table.columns}
+    words = {each.name: verdicts[each.name][0] for each in fields}
     if not {"numeric", "categorical", "boolean"} & set(words.values()):
         raise InputError(f"{sample.name}: no column looks like a feature, so there is nothing to score")
-    return _inferred(table, words, verdicts, truth, clock)
+    omissions = (*table.omissions, rare_fields(left_out)) if left_out else table.omissions
+    return _inferred(table, words, verdicts, truth, clock, omissions)
 
 
 def _inferred(
@@ -120,10 +114,11 @@ def _inferred(
     verdicts: dict[str, Verdict],
     truth: TruthSpec,
     clock: Clock | None,
+    omissions: tuple[str, ...],
 ) -> Inferred:
     schema = Schema(fields=words, time=clock.spec if clock else None, truth=truth)
     notes = {name: verdicts[name][1] for name in words}
-    return Inferred(table.payload, schema, notes, table.rows, table.unreadable, _remarks(clock))
+    return Inferred(table.payload, schema, notes, table.rows, table.unreadable, _remarks(clock), omissions)
 
 
 def _remarks(clock: Clock | None) -> tuple[str, ...]:
@@ -152,11 +147,14 @@ def _constant_note(column: Column) -> str:
     return f"always {shown(column[0] or '')} in the sample"
 
 
-def _take_truth(fields: list[_Field], verdicts: dict[str, Verdict]) -> TruthSpec:
+def _take_truth(fields: list[_Field], verdicts: dict[str, Verdict], rare: Collection[str]) -> TruthSpec:
     """Find the label column; a second one would give the answer away, so it is ignored."""
     found = [each for each in fields if _is_truth(each)]
     found.sort(
-        key=lambda each: _LABEL_NAMES.index(each.plain_name) if each.plain_name in _LABEL_NAMES else 99
+        key=lambda each: (
+            each.name in rare,
+            _LABEL_NAMES.index(each.plain_name) if each.plain_name in _LABEL_NAMES else 99,
+        )
     )
     if not found:
         return TruthSpec()
@@ -179,6 +177,14 @@ def _normal_values(label: _Field) -> TruthSpec:
     """The label's values that mean normal; where no word says so, the most frequent one."""
     known = tuple(value for value in label.counts if value.lower().removesuffix(".") in _NORMAL_WORDS)
     return TruthSpec(normal=known or (label.counts.most_common(1)[0][0],))
+
+
+def _pass_by_arrays(fields: list[_Field], verdicts: dict[str, Verdict]) -> None:
+    """JSON arrays are ignored: a field is one value."""
+    for each in fields:
+        arrays = [value for value in each.counts if value.startswith("[") and value.endswith("]")]
+        if each.name not in verdicts and arrays and each.share(arrays) >= MAJORITY:
+            verdicts[each.name] = "ignore", "JSON arrays; a feature is a single value"
 
 
 def _take_clock(fields: list[_Field], verdicts: dict[str, Verdict]) -> Clock | None:

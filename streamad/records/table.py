@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamad.errors import InputError
+from streamad.records.batch import Rejection
 from streamad.records.kdd import KDD_FIELDS
 from streamad.records.sample import Sample
 from streamad.records.schema import PayloadFormat
@@ -29,6 +30,12 @@ _REGULAR = 0.8
 _QUOTED_LINES = 50
 """A quoted field that runs over more lines than this is taken for a stray quote."""
 _MAX_COLUMNS = 1000
+_RARE_SHARE = 0.01
+"""A JSON key in fewer of the records is left out: whoever can send a few records must not shape the schema."""
+_RARE_FROM = 100
+"""In fewer records, a share says nothing."""
+_NAMED = 3
+"""So many names are given as examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,10 @@ class Table:
     rows: int
     unreadable: int
     """Sampled rows that are no records of this format."""
+    rare: frozenset[str] = frozenset()
+    """Columns that hardly any record has."""
+    omissions: tuple[str, ...] = ()
+    """What of the sample is not in the columns, each a sentence without control characters."""
 
 
 def read_table(sample: Sample) -> Table:
@@ -85,17 +96,43 @@ def _fits_kdd(line: bytes) -> bool:
 
 
 def _json_table(sample: Sample, payload: PayloadFormat) -> Table:
-    records = _readable(sample.lines, spelled_json)
+    records, faults = _readable(sample.lines, spelled_json)
     if len(records) < max(1, len(sample.lines) / 2):
-        raise InputError(
-            f"{sample.name} looks like NDJSON, but only {len(records)} of its first {len(sample.lines)} lines "
-            "are JSON objects"
-        )
+        raise InputError(f"{sample.name} looks like NDJSON, but {_why_unreadable(faults, len(sample.lines))}")
     present = Counter(name for record in records for name in record)
     kept = {name for name, _ in present.most_common(_MAX_COLUMNS)}
     names = [name for name in present if name in kept]
     columns = {name: [record.get(name) for record in records] for name in names}
-    return Table(payload, columns, len(records), len(sample.lines) - len(records))
+    least = _RARE_SHARE * len(records) if len(records) >= _RARE_FROM else 0
+    rare = frozenset(name for name in names if present[name] < least)
+    cut = len(present) - len(kept)
+    omissions = (f"{cut:,} fields are left out: {_MAX_COLUMNS:,} others are more frequent",) if cut else ()
+    return Table(payload, columns, len(records), len(faults), rare, omissions)
+
+
+def _why_unreadable(faults: Sequence[Rejection], lines: int) -> str:
+    """What is wrong with most of the lines that are no records."""
+    reason = Counter(fault.reason for fault in faults).most_common(1)[0][0]
+    alike = [fault for fault in faults if fault.reason == reason]
+    if reason == "duplicate_key":
+        return (
+            f"in {len(alike)} of its first {lines} lines a key occurs twice once nested keys are joined by dots "
+            f"({alike[0].detail})"
+        )
+    if reason in {"too_deep", "too_long"}:
+        return f"{len(alike)} of its first {lines} lines cannot be read ({alike[0].detail})"
+    return f"only {lines - len(faults)} of its first {lines} lines are JSON objects"
+
+
+def rare_fields(names: Sequence[str]) -> str:
+    """A sentence about the JSON keys that are left out of the schema."""
+    return f"left out as fewer than 1 in 100 sampled records have them: {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many names there are, and the first of them."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{len(names):,} field{'s'[: len(names) > 1]} ({', '.join(map(shown, names[:_NAMED]))}{more})"
 
 
 def _sniffed_table(sample: Sample) -> Table:
@@ -118,23 +155,26 @@ def _sniffed_table(sample: Sample) -> Table:
 
 
 def _csv_table(sample: Sample, rows: Sequence[bytes], payload: PayloadFormat, names: Sequence[str]) -> Table:
-    records = _readable(rows, lambda row: spelled_csv(row, payload.delimiter, names))
+    records, faults = _readable(rows, lambda row: spelled_csv(row, payload.delimiter, names))
     if not records:
         raise InputError(f"{sample.name} has {len(names)} column names, but no record with as many fields")
     columns = {name: [record[name] for record in records] for name in dict.fromkeys(names)}
-    return Table(payload, columns, len(records), len(rows) - len(records))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    omissions = (f"more than one column is named so, and the first counts: {_some(twice)}",) if twice else ()
+    return Table(payload, columns, len(records), len(faults), omissions=omissions)
 
 
 def _readable(
     rows: Sequence[bytes], spelled: Callable[[bytes], Mapping[str, str | None]]
-) -> list[Mapping[str, str | None]]:
-    records = []
+) -> tuple[list[Mapping[str, str | None]], list[Rejection]]:
+    """The records, and why the other rows are none."""
+    records, faults = [], []
     for row in rows:
         try:
             records.append(spelled(row))
-        except UnreadableError:
-            continue
-    return records
+        except UnreadableError as error:
+            faults.append(error.rejection)
+    return records, faults
 
 
 def _logical_lines(lines: Sequence[bytes]) -> list[bytes]:

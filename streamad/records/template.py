@@ -138,6 +138,7 @@ def _schema(inferred: Inferred) -> str:
     lines = [
         "schema:",
         "  # numeric, categorical and boolean fields are features; the others are id, time, label or ignore",
+        *(f"  # {omission}" for omission in inferred.omissions),
         "  fields:",
     ]
     for name, word in inferred.schema.fields.items():
