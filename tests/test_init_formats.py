@@ -113,6 +113,13 @@ def test_parquet_reads_like_its_rows_as_json(tmp_path):
     assert found.schema.fields == {**WORDS, "deep.x": "numeric"}
 
 
+def test_binary_values_in_parquet_structs_and_lists_do_not_stop_the_sample(tmp_path):
+    rows = [{"raw": b"\xff", "x": k / 2, "all": [b"\x01", None]} for k in range(40)]
+    pl.DataFrame({"s": rows}).write_parquet(tmp_path / "t.parquet")
+    sample = read_sample(tmp_path / "t.parquet")
+    assert json.loads(sample.lines[1]) == {"s": {"raw": "ff", "x": 0.5, "all": ["01", None]}}
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
 def test_compressed_files_are_told_by_their_first_bytes(tmp_path, pack):
     found = read_file(tmp_path / "packed", pack(csv()))

@@ -12,6 +12,7 @@ from polars import selectors as cs
 
 from streamad.errors import InputError
 from streamad.records.batch import Block, Cursor, Rejection
+from streamad.records.parquet import json_columns
 from streamad_connectors.lines import MARK_BYTES, fingerprint
 
 _SLICE_ROWS = 1 << 16
@@ -65,7 +66,7 @@ class ParquetReader:
     def _scan(self) -> tuple[pl.LazyFrame, int]:
         try:
             frame = pl.scan_parquet(self._path, glob=False)
-            kept = frame.select(_as_json(frame.collect_schema()))
+            kept = frame.select(json_columns(frame.collect_schema()))
             return kept, int(frame.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._unreadable(error) from None
@@ -89,27 +90,6 @@ class ParquetReader:
     def _unreadable(self, error: Exception) -> InputError:
         first_line = str(error).strip().splitlines()[0]
         return InputError(f"{self._path} cannot be read behind row {self._row} as Parquet ({first_line})")
-
-
-def _as_json(schema: pl.Schema) -> list[pl.Expr]:
-    """Make the columns writable as JSON: binary values in hexadecimal, NaN as null, in structs too."""
-    return [_writable(pl.col(name), kind) for name, kind in schema.items()]
-
-
-def _writable(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    if kind == pl.Binary:
-        return value.bin.encode("hex")
-    if kind.is_float():
-        return value.fill_nan(None)
-    if isinstance(kind, pl.Struct) and kind.fields:
-        inner = [_writable(pl.field(each.name), _data_type(each)) for each in kind.fields]
-        return value.struct.with_fields(inner)
-    return value
-
-
-def _data_type(each: pl.Field) -> pl.DataType:
-    """A field's type as an object; polars also allows its class."""
-    return each.dtype if isinstance(each.dtype, pl.DataType) else each.dtype()
 
 
 def _infinities(rows: pl.DataFrame) -> dict[int, Rejection]:

@@ -12,6 +12,7 @@ import zstandard
 from isal import igzip, isal_zlib
 
 from streamad.errors import InputError
+from streamad.records.parquet import json_columns
 
 SAMPLE_BYTES = 8 << 20
 SAMPLE_LINES = 20_000
@@ -119,7 +120,7 @@ def _parquet_lines(path: Path) -> list[bytes]:
     """The first rows as JSON objects, as the files source hands them out."""
     try:
         rows = pl.scan_parquet(path, glob=False).head(SAMPLE_LINES).collect()
-        rows = rows.with_columns(pl.selectors.binary().bin.encode("hex"), pl.selectors.float().fill_nan(None))
+        rows = rows.select(json_columns(rows.schema))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path.name} is a damaged Parquet file ({str(error).splitlines()[0]})") from None
     if not rows.height:
