@@ -13,6 +13,7 @@ from streamad.errors import ConfigError, InputError, StateError, UserError
 from streamad.learning.label_file import bad_lines, give_labels
 from streamad.models.base import find_detector
 from streamad.models.scoring_model import choose_device
+from streamad.ports import End
 from streamad.records.batch import Block
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from streamad.ports import Source, SourceOptions
     from streamad.runtime.clock import Clock
     from streamad.state.store import Store
+
+_POLL_SECONDS = 1.0
 
 Status = Mapping[str, Any]
 
@@ -96,7 +99,7 @@ def check_same_replay(job: Job, config: Config, restored: tuple[Any, Mapping[str
         )
 
 
-def check_beginning(config: Config, options: SourceOptions, source: Source, clock: Clock) -> None:
+def check_beginning(job: Job, config: Config, options: SourceOptions, source: Source, clock: Clock) -> None:
     """Read what the first model would be fitted on. Raises what the engine would raise over it.
 
     Standard input is left alone, since it could not be read again.
@@ -104,13 +107,16 @@ def check_beginning(config: Config, options: SourceOptions, source: Source, cloc
     if options.type == "stdin":
         return
     decoder = Decoder(config.schema_, options, Dictionary(config.schema_.categories))
-    warm_up, number = WarmUp(config, clock, replay=True), 0
+    warm_up, rows, number = WarmUp(config, clock, replay=True), config.limits.batch_records, 0
     source.seek({})
-    while not warm_up.is_over() and isinstance(block := source.poll(config.limits.batch_records, 1.0), Block):
-        batch = decoder.decode(block, number)
-        check_columns(config.schema_, batch)
-        warm_up.hold(batch)
-        number += len(batch)
+    while not warm_up.is_over() and not isinstance(got := source.poll(rows, _POLL_SECONDS), End):
+        if isinstance(got, Block):
+            batch = decoder.decode(got, number)
+            check_columns(config.schema_, batch)
+            warm_up.hold(batch)
+            number += len(batch)
+        elif job.stop.is_set():
+            return
     warm_up.release()
     source.seek({})
 

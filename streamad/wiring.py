@@ -86,7 +86,7 @@ def open_feed(job: Job) -> Iterator[Live]:
         if not job.fresh:
             check_same_replay(job, config, restored)
         elif restored is not None:
-            check_beginning(config, options, source, clock)
+            check_beginning(job, config, options, source, clock)
         import_labels(job, store)
         if job.fresh:  # from here on nothing that is asked for can turn out wrong
             store.start_anew()
