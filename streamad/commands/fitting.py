@@ -11,7 +11,6 @@ from streamad.config import load_config
 from streamad.job import Job
 from streamad.runtime.logs import configure_logs
 from streamad.runtime.offline import fit_offline
-from streamad.runtime.versions import row
 from streamad.wiring import open_feed
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def fit(args: argparse.Namespace) -> int:
         if version is None:
             console(results=False).print("stopped; nothing was changed")
             return 0
-        live.store.put_version(row(version, created_record=0))
+        live.store.put_version({"number": version, "created_record": 0})
         live.store.hand_over(version)
         live.state.take_schema()
         console().print(f"version {version} is ready; streamad run {args.config} scores with it")

@@ -15,7 +15,6 @@ import structlog
 from streamad.errors import TrainingError
 from streamad.records.batch import ACCEPTED, Batch
 from streamad.records.dictionary import remap
-from streamad.runtime.versions import row as version_row
 from streamad.scoring.calibration import threshold_for
 from streamad.scoring.scorer import Scorer
 from streamad.state.buffer import Buffer
@@ -95,7 +94,7 @@ class Learner:
         if outcome is None:
             return not self._feed.replay
         if isinstance(outcome, Failed):
-            self._note_version({"number": retraining.plan.last_version, "status": "failed"})
+            self.versions.append({"number": retraining.plan.last_version, "status": "failed"})
         else:
             self._swap(outcome, number, open_batches)
         return True
@@ -104,7 +103,7 @@ class Learner:
         """The source has ended: a training that is still under way has nothing left to take effect on."""
         if self._feed.replay and self._feed.retraining.plan.under_way:
             self._feed.retraining.drop()
-            self._note_version({"number": self._feed.retraining.plan.last_version, "status": "failed"})
+            self.versions.append({"number": self._feed.retraining.plan.last_version, "status": "failed"})
 
     # ---- the first model -----------------------------------------------------------------------
 
@@ -146,8 +145,7 @@ class Learner:
             if scored.version == scorer.version:
                 rows = self.held_out_rows(scored.batch)
                 scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
-        scorer.recalibrate()
-        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
+        self._recalibrate(scorer)
 
     def begin_training_if_due(self, records: int) -> None:
         """Start a background training after the commit of record number `records`, if one is due."""
@@ -194,7 +192,7 @@ class Learner:
             scored = scorer.score(batch.numbers[rows], batch.codes[rows])
             scorer.extend(scored.features, scored.base)
         if scorer.version != state["version"]:
-            self._note_version({"number": scorer.version, "status": "active"})
+            self.versions.append({"number": scorer.version, "status": "active"})
         self.promotions = state["promotions"]
         self._adopt(scorer, effective_at)
 
@@ -217,7 +215,7 @@ class Learner:
         position = self._feed.book.position if label_position is None else label_position
         snapshot = self._snapshot(buffer, parent, position)
         self._feed.retraining.begin(snapshot, records)
-        self._note_version({"number": snapshot.version, "created_record": records, "parent": parent})
+        self.versions.append({"number": snapshot.version, "created_record": records, "parent": parent})
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Artifact | Failed | None:
         """The outcome of the training under way, or None if a stop interrupted the wait."""
@@ -239,12 +237,9 @@ class Learner:
         for scored in open_batches:
             scored.batch.codes = remap(scored.batch.codes, tables)
         self._adopt(scorer, number)
-        self._note_version({"number": scorer.version, "status": "active", "numbers": artifact[0]["loss"]})
+        self.versions.append({"number": scorer.version, "status": "active", "numbers": artifact[0]["loss"]})
         self.promotions += 1
         log.info("model_active", version=scorer.version, at_record=number)
-
-    def _note_version(self, row: dict[str, Any]) -> None:
-        self.versions.append(version_row(**row))
 
     def _make_scorer(self, artifact: Artifact) -> Scorer:
         detector = self._feed.config.detector
@@ -259,8 +254,12 @@ class Learner:
         scorer.bind(self._values())
         if self._feed.config.detector.head:
             self._feed.book.adopt(scorer)
-        scorer.recalibrate()
+        self._recalibrate(scorer)
         self.scorer, self._effective_at = scorer, number
+
+    def _recalibrate(self, scorer: Scorer) -> None:
+        """Bring p-values and threshold up to date with reference, head and the feed's rate."""
+        scorer.recalibrate()
         self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
 
     def _values(self) -> tuple[tuple[str, ...], ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from streamad.errors import StateError
 from streamad.state.artifacts import read_artifact
-from streamad.state.versions import UNCHANGED
 
 if TYPE_CHECKING:
     from streamad.records.schema import Schema
@@ -43,7 +42,7 @@ class Versions:
                 artifact = read_artifact(self._state.artifact(number))
             except StateError as error:
                 log.warning("artifact_unreadable", version=number, reason=str(error))
-                self._store.put_version(row(number, status="corrupted"))
+                self._store.put_version({"number": number, "status": "corrupted"})
                 continue
             if artifact[0]["schema"]["fields"] == self._schema["fields"]:
                 return artifact
@@ -67,8 +66,3 @@ class Versions:
     def last(self) -> int:
         """The highest number given so far, 0 before the first."""
         return max((known.number for known in self._store.versions()), default=0)
-
-
-def row(number: int, **values: Any) -> dict[str, Any]:  # noqa: ANN401  # the columns of one version
-    """One entry of `Commit.versions`: what is not named stays as it is."""
-    return {**UNCHANGED, "number": number, **values}

@@ -65,8 +65,6 @@ class Scorer:
         # The reference's features in the pieces in which they came, the youngest last; few labels ask for them.
         self._features = deque([np.asarray(tensors["reference.features"], dtype=np.float64)])
         self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
-        self._base_calibration = Calibration.fit(self._base)
-        self._calibration = self._base_calibration
         self.recalibrate()
 
     @property

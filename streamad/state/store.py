@@ -174,9 +174,7 @@ class Store(Reader):
     def hand_over(self, number: int) -> None:
         """Go on with a version made by ``fit``: positions and counts stay, what was learned goes."""
         with transaction(self._db):
-            versions.put(
-                self._db, {**versions.UNCHANGED, "number": number, "status": "active"}, self._clock()
-            )
+            versions.put(self._db, {"number": number, "status": "active"}, self._clock())
             self._db.execute("DELETE FROM checkpoint WHERE name IN ('learner', 'dictionary')")
 
     def start_anew(self) -> None:

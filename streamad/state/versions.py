@@ -14,10 +14,6 @@ from streamad.state.schema import dump
 Status = Literal["candidate", "active", "retired", "failed", "corrupted"]
 
 
-UNCHANGED: dict[str, Any] = dict.fromkeys(("status", "created_record", "parent", "numbers"))
-"""What a row of `put` says of columns that stay as they are."""
-
-
 @dataclass(frozen=True, slots=True)
 class Version:
     """One artifact's row."""
