@@ -51,8 +51,18 @@ class DPVAE(Detector):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), [K, n, d] each."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=-1)
+        return self._halves(self.encoder(x))
+
+    def _halves(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance, out of what the encoder says [K, n, 2d]."""
+        mean, log_variance = out.chunk(2, dim=-1)
         return mean, log_variance.clamp(-self.LOG_VARIANCE, self.LOG_VARIANCE)
+
+    def _divergence_slope(self, out: Tensor) -> Tensor:
+        """The gradient of `divergence` from N(0, I) at what the encoder says [K, n, 2d]."""
+        mean, log_variance = out.chunk(2, dim=-1)
+        within = log_variance.abs() <= self.LOG_VARIANCE
+        return torch.cat((mean, torch.where(within, log_variance.exp() - 1, 0) / 2), dim=-1)
 
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``-ELBO_normal`` at z = mean (section 4.3), [K, n], and the means [K, n, d]."""
@@ -66,14 +76,12 @@ class DPVAE(Detector):
         The divergence belongs to no column; it is split in proportion to gradient times input, the share of
         its first-order change as the row moves to the window's centre. A row's parts add up to its score.
         """
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            row = x.clone().requires_grad_()
-            mean, log_variance = self.posterior(row)
-            whole = divergence(mean, log_variance).mean(0)  # [n]
-            (slope,) = torch.autograd.grad(whole.sum(), row)
-        part = (slope * x).abs() + torch.finfo(x.dtype).tiny
-        error = self.decoder.error(mean.detach(), x).square_().mean(0) / self.width
-        return error + self.BETA * part / part.sum(1, keepdim=True) * whole.detach().unsqueeze(1)
+        out, slope = self.encoder.slope(x, self._divergence_slope)
+        mean, log_variance = self._halves(out)
+        whole = divergence(mean, log_variance).mean(0)  # [n]
+        part = (slope.mean(0) * x).abs() + torch.finfo(x.dtype).tiny
+        error = self.decoder.error(mean, x).square_().mean(0) / self.width
+        return error + self.BETA * part / part.sum(1, keepdim=True) * whole.unsqueeze(1)
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:

@@ -12,8 +12,8 @@ from streamad.records.schema import Section
 class LimitOptions(Section):
     """The sizes of things in flight."""
 
-    batch_records: int = Field(default=4096, ge=1, le=65536)
-    commit_batches: int = Field(default=2, ge=1)
+    batch_records: int = Field(default=8192, ge=1, le=65536)
+    commit_batches: int = Field(default=1, ge=1)
     """Replay: batches in a transaction."""
     commit_ms: int = Field(default=100, ge=1)
     """Daemon: milliseconds between commits."""
