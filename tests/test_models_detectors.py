@@ -148,6 +148,24 @@ def test_contributions_add_up_to_the_score_and_begin_with_the_reconstruction_err
     assert torch.allclose(parts.sum(1), scores.mean(0), rtol=1e-4)
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_the_dp_vaes_contributions_split_the_divergence_by_the_gradient_that_autograd_gives(prepared):
+    detector = make_detector("dp_vae", 6, OPTIONS, seed=1)
+    x = torch.randn(40, 6, generator=generator(2)) * torch.logspace(-1, 3, 40).unsqueeze(1)
+    row = x.clone().requires_grad_()
+    mean, log_variance = detector.posterior(row)
+    assert 0 < (log_variance.abs() == DPVAE.LOG_VARIANCE).sum() < log_variance.numel()  # some are clamped
+    whole = divergence(mean, log_variance).mean(0)
+    (slope,) = torch.autograd.grad(whole.sum(), row)
+    error = (detector.decoder(mean) - x).square().mean(0) / 6
+    part = (slope * x).abs() / (slope * x).abs().sum(1, keepdim=True)
+    expected = error + DPVAE.BETA * part * whole.unsqueeze(1)
+    if prepared:
+        detector.prepare()
+    with torch.inference_mode():
+        assert torch.allclose(detector.contributions(x), expected, rtol=1e-4)
+
+
 def test_the_dae_scores_the_squared_error_averaged_over_features():
     detector = make_detector("dae", 2, OPTIONS, seed=1)
     silence(detector, decoder=[1.0, 3.0], encoder=[0.5, -0.5])
