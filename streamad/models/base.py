@@ -9,6 +9,10 @@ import importlib
 import importlib.util
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +20,53 @@ from torch import Tensor, nn
 from streamad.errors import UserError
 from streamad.models.layers import EnsembleLinear
 from streamad.models.options import DetectorOptions
+from streamad.models.randomness import MemberRandom, generators
+
+Phases = tuple[tuple[float, float], ...]
+"""(from this share of a stage, the learning rate is multiplied with this), ..."""
+
+Chunks = Iterable[tuple[Tensor, Tensor]]
+"""All rows that are trained on, part by part: x [K, B, D] with labels y [K, B]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """One part of a training, with an optimiser of its own."""
+
+    loss: Callable[[Tensor, Tensor, float, MemberRandom], Tensor]
+    """Like `Detector.loss`; the progress is the stage's."""
+    phases: Phases
+    modules: Sequence[nn.Module] = ()
+    """What is trained; the whole detector where none is named."""
+    epochs: float = 1.0
+    """The stage's length, in times of the training's epochs."""
+    begin: Callable[[Chunks], None] | None = None
+    """Called before the first step, outside of training mode."""
 
 
 class Detector(nn.Module, ABC):
     """An ensemble of K networks that gives rows a score. Higher score = more anomalous, always.
 
-    Scores are finite and at least 0 for finite rows. K = ``options.members``, d = ``options.latent``.
+    Scores are finite and at least 0 for finite rows. K = ``options.members``, d = ``options.latent``. Every
+    parameter and buffer has the members as its first dimension.
     """
 
-    def __init__(self, width: int, options: DetectorOptions, generator: torch.Generator) -> None:
-        """`width` is D, the encoded columns; every random choice comes from `generator`."""
-        del generator  # for the subclasses' layers; named here because all of them are made alike
+    SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """The values that ``options.settings`` may change, with their defaults."""
+    PHASES: ClassVar[Phases] = ((0.0, 1.0), (0.75, 0.2))
+
+    def __init__(self, width: int, options: DetectorOptions, generators: Sequence[torch.Generator]) -> None:
+        """`width` is D, the encoded columns; each member's weights come from its own one of K `generators`."""
         super().__init__()
-        self.width, self.members, self.latent = width, options.members, options.latent
+        self.width, self.members, self.latent = width, len(generators), options.latent
+        self.settings = {**self.SETTINGS, **options.settings}
 
     @abstractmethod
-    def loss(self, x: Tensor, y: Tensor, progress: float, generator: torch.Generator) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor, progress: float, random: MemberRandom) -> Tensor:
         """What training minimises, one value a member [K].
 
         x [K, B, D] are the members' own rows, y [K, B] their labels: 1 anomaly, 0 normal, -1 unlabeled.
-        A batch may hold none of any kind. `progress` runs from 0 to 1 over the training; noise is drawn
-        from `generator`, which lives on the device of `x`.
+        A batch may hold none of any kind. `progress` runs from 0 to 1 over the training.
         """
 
     @abstractmethod
@@ -46,9 +76,24 @@ class Detector(nn.Module, ABC):
         Deterministic, and differentiable outside of inference mode.
         """
 
-    @abstractmethod
     def contributions(self, x: Tensor) -> Tensor:
-        """How much each encoded column adds to the members' mean score of rows [n, D]: [n, D], none negative."""
+        """How much each encoded column adds to the members' mean score of rows [n, D]: [n, D], none negative.
+
+        Here the score is split in proportion to gradient times input: the share of each column in the
+        score's first-order change as the row moves to the centre. The parts add up to the score.
+        """
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            row = x.clone().requires_grad_()
+            whole = self.score(row)[0].mean(0)  # [n]
+            (slope,) = torch.autograd.grad(whole.sum(), row)
+        return split(whole.detach(), slope * x)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """What a training consists of, in order."""
+        return (Stage(self.loss, self.PHASES),)
+
+    def finish(self, rows: Chunks) -> None:
+        """Called after the last step, outside of training mode, with the rows that were trained on."""
 
     def prepare(self) -> None:
         """Get ready for scoring: the weights will change no more."""
@@ -58,9 +103,23 @@ class Detector(nn.Module, ABC):
                 module.prepare()
 
 
-def make_detector(name: str, width: int, options: DetectorOptions, seed: int) -> Detector:
-    """A detector with fresh weights on the CPU. Raises `UserError` where there is none of that name."""
-    return find_detector(name)(width, options, torch.Generator().manual_seed(seed))
+def split(whole: Tensor, parts: Tensor) -> Tensor:
+    """`whole` [n], shared out in proportion to the sizes of `parts` [n, D], whatever their signs: [n, D]."""
+    parts = parts.abs() + torch.finfo(parts.dtype).tiny
+    return parts / parts.sum(1, keepdim=True) * whole.unsqueeze(1)
+
+
+def make_detector(name: str, width: int, options: DetectorOptions, seeds: Sequence[int]) -> Detector:
+    """A detector with fresh weights on the CPU, a member for each of the seeds.
+
+    Raises `UserError` where there is none of that name, or it has no such setting.
+    """
+    kind = find_detector(name)
+    for setting in options.settings:
+        if setting not in kind.SETTINGS:
+            known = ", ".join(sorted(kind.SETTINGS)) or "none"
+            raise UserError(f"detector.settings: {name} has no setting {setting!r} (it has: {known})")
+    return kind(width, options, generators(seeds))
 
 
 def find_detector(name: str) -> type[Detector]:

@@ -16,16 +16,16 @@ round a row by its place among the others (from 12 on none was seen to). Multipl
 
 
 class EnsembleLinear(nn.Module):
-    """K affine maps side by side, initialised like torch's own linear layer, from an explicit generator."""
+    """K affine maps side by side, initialised like torch's own linear layer, each from its own generator."""
 
     def __init__(
-        self, members: int, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+        self, generators: Sequence[torch.Generator], inputs: int, outputs: int, *, bias: bool = True
     ) -> None:
         super().__init__()
         bound = 1 / math.sqrt(inputs)
         self.outputs = outputs
-        self.weight = nn.Parameter(_uniform((members, inputs, outputs), bound, generator))
-        self.bias = nn.Parameter(_uniform((members, 1, outputs), bound, generator)) if bias else None
+        self.weight = nn.Parameter(_uniform((inputs, outputs), bound, generators))
+        self.bias = nn.Parameter(_uniform((1, outputs), bound, generators)) if bias else None
         self._prepared: _Prepared | None = None
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
@@ -73,8 +73,56 @@ class EnsembleLinear(nn.Module):
 
     def prepare(self) -> None:
         """Lay the weights out for scoring once; call it when they will change no more."""
-        bias = None if self.bias is None else self.bias.detach()
-        self._prepared = _Prepared.of(self.weight.detach(), bias)
+        weight, bias = self._own(frozen=True)
+        self._prepared = _Prepared.of(weight, bias)
+
+
+class NormedLinear(EnsembleLinear):
+    """K linear maps, each output then standardised over the batch (Ioffe & Szegedy 2015), without a scale.
+
+    Outside of training the running statistics are part of the map. A bias, if any, is added last.
+    """
+
+    MOMENTUM, EPSILON = 0.1, 1e-5
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], inputs: int, outputs: int, *, bias: bool = True
+    ) -> None:
+        super().__init__(generators, inputs, outputs, bias=bias)
+        self.mean: Tensor
+        self.variance: Tensor
+        self.register_buffer("mean", torch.zeros(len(generators), 1, outputs))
+        self.register_buffer("variance", torch.ones(len(generators), 1, outputs))
+
+    def wide(self, x: Tensor, *, frozen: bool = False) -> Tensor:
+        """Like `EnsembleLinear.wide`; in training of x [K, B, inputs].
+
+        Frozen, and for a batch of a single row, the running statistics serve in training too.
+        """
+        if frozen or not self.training or x.shape[-2] == 1:
+            return super().wide(x, frozen=frozen)
+        members, count = x.shape[:2]
+        out = torch.bmm(x, self.weight)
+        # side by side the members are so many more channels, which torch standardises in one go
+        flat = nn.functional.batch_norm(
+            out.transpose(0, 1).reshape(count, -1),
+            self.mean.view(-1),
+            self.variance.view(-1),
+            training=True,
+            momentum=self.MOMENTUM,
+            eps=self.EPSILON,
+        )
+        out = flat.view(count, members, -1).transpose(0, 1)
+        return out if self.bias is None else out + self.bias
+
+    def _own(self, *, frozen: bool) -> tuple[Tensor, Tensor | None]:
+        """The affine map of weights and running statistics together."""
+        weight, bias = super()._own(frozen=frozen)
+        if self._prepared is not None:
+            return weight, bias
+        factor = (self.variance + self.EPSILON).rsqrt()
+        start = -self.mean * factor
+        return weight * factor, start if bias is None else start + bias
 
 
 class _Prepared(NamedTuple):
@@ -120,13 +168,20 @@ class EnsembleMLP(nn.Module):
     SLOPE = 0.01
 
     def __init__(
-        self, members: int, sizes: Sequence[int], generator: torch.Generator, *, bias: bool = True
+        self,
+        generators: Sequence[torch.Generator],
+        sizes: Sequence[int],
+        *,
+        bias: bool = True,
+        norm: bool = False,
     ) -> None:
+        """With `norm`, the hidden layers are standardised over the batch."""
         super().__init__()
         self.inputs = sizes[0]
+        kinds = [NormedLinear if norm else EnsembleLinear] * (len(sizes) - 2) + [EnsembleLinear]
         self.layers = nn.ModuleList(
-            EnsembleLinear(members, inputs, outputs, generator, bias=bias)
-            for inputs, outputs in pairwise(sizes)
+            kind(generators, inputs, outputs, bias=bias)
+            for kind, (inputs, outputs) in zip(kinds, pairwise(sizes), strict=True)
         )
 
     def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
@@ -164,8 +219,9 @@ class EnsembleMLP(nn.Module):
         return x
 
 
-def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(shape, generator=generator) * 2 - 1) * bound
+def _uniform(shape: tuple[int, ...], bound: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Uniform numbers within plus or minus `bound`, [K, *shape]."""
+    return torch.stack([(torch.rand(shape, generator=g) * 2 - 1) * bound for g in generators])
 
 
 def mean_square(error: Tensor) -> Tensor:

@@ -8,17 +8,25 @@ from pydantic import Field
 
 from streamad.records.schema import Section
 
+MOST_MEMBERS = 64
+
 
 class DetectorOptions(Section):
     """Which detector scores the feed, and how it is trained."""
 
     name: str = "dp_vae"
-    """The file under ``streamad/models`` that holds it: ``dae``, ``dp_vae``."""
-    members: int = Field(default=5, ge=1, le=64)
+    """The file under ``streamad/models`` that holds it: ``dp_vae``, ``deep_sad``, ``ae_sad``, ..."""
+    settings: dict[str, float] = Field(default_factory=dict)
+    """The detector's own values, where they are not to be its defaults."""
+    members: int = Field(default=5, ge=1, le=MOST_MEMBERS)
     hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(default=(32, 16), min_length=1)
     latent: int = Field(default=8, ge=1, le=65536)
     epochs: int = Field(default=8, ge=1)
+    min_steps: int = Field(default=600, ge=1)
+    """A small window is gone through more often than ``epochs`` times, until there were so many steps."""
     batch: int = Field(default=256, ge=1)
+    labeled_share: float = Field(default=0.125, ge=0, le=1)
+    """With labels, a batch carries labeled rows beyond its size, drawn evenly from both verdicts: this share."""
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-6, ge=0)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -65,7 +65,7 @@ class ScoringModel:
         torch.set_num_threads(1)
         options = DetectorOptions.model_validate(manifest["detector"])
         encoder = Encoder.from_state(manifest["encoder"], part(tensors, "encoder."))
-        detector = make_detector(options.name, encoder.width, options, seed=0)
+        detector = make_detector(options.name, encoder.width, options, range(options.members))
         _load(detector, part(tensors, "model."))
         place = choose_device(device)
         stats = FeatureStats.from_tensors(part(tensors, "stats."), place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +17,9 @@ SCORE_FLOOR = 1e-6
 class UAILayer(nn.Module):
     """``sigmoid(W [latent; log score] + b)`` for each member."""
 
-    def __init__(self, detector: Detector, generator: torch.Generator) -> None:
+    def __init__(self, detector: Detector, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        self.linear = EnsembleLinear(detector.members, detector.latent + 1, 1, generator)
+        self.linear = EnsembleLinear(generators, detector.latent + 1, 1)
 
     def loss(self, scores: Tensor, latents: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy over the labeled rows, both classes weighing the same, [K].

@@ -13,6 +13,7 @@ from streamad.features.encoder import Encoder
 from streamad.models.base import Detector, make_detector
 from streamad.models.head import Head, Label
 from streamad.models.head_features import FeatureStats
+from streamad.models.randomness import member_seeds
 from streamad.models.scoring_model import ScoringModel, choose_device
 from streamad.training.holdout import split
 from streamad.training.loop import Progress, TrainingRows, train
@@ -97,15 +98,15 @@ def _train(
 ) -> tuple[Detector, list[float]]:
     """A trained detector and the loss of each epoch."""
     options = snapshot.detector
-    seed = snapshot.seed + snapshot.version
+    seeds = member_seeds(snapshot.seed + snapshot.version, options.members)
     device = choose_device(options.device)
-    detector = make_detector(options.name, width, options, seed).to(device)
+    detector = make_detector(options.name, width, options, seeds).to(device)
+    labels = np.concatenate([np.full(len(rows), -1, np.int8), snapshot.labeled_verdict])
     data = TrainingRows(
-        torch.from_numpy(rows).to(device),
-        torch.from_numpy(labeled).to(device),
-        torch.from_numpy(snapshot.labeled_verdict).to(device),
+        torch.from_numpy(np.concatenate([rows, labeled])).to(device).unsqueeze(0),
+        torch.from_numpy(labels).to(device).unsqueeze(0),
     )
-    return detector, train(detector, data, options, seed, progress=progress)
+    return detector, train(detector, data, options, seeds, progress=progress)
 
 
 def _model(encoder: Encoder, detector: Detector, held: NDArray[np.float32]) -> ScoringModel:

@@ -7,138 +7,167 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamad.errors import TrainingError
-from streamad.models.base import Detector
+from streamad.models.base import Detector, Phases, Stage
 from streamad.models.options import DetectorOptions
+from streamad.models.randomness import MemberRandom, generators
 from streamad.models.uai import UAILayer
 from streamad.training.adam import EnsembleAdam
 
 CLIP = 5.0
 """The largest norm of one member's gradient."""
-MIN_STEPS = 600
-"""A small window is gone through more often than ``epochs`` times, until there were so many steps."""
-LABELED_SHARE = 8
-"""With labels, every batch carries one labeled row for so many others."""
-PHASES = ((0.0, 1.0), (0.75, 0.2))
-"""(from this share of the training, the learning rate is multiplied with this)."""
+_OTHER_SEED = 1 << 40
+"""Keeps what is drawn in training apart from the first weights."""
+_CHUNK = 4096
+"""Rows that a detector is shown at a time outside of training mode."""
 
 Progress = Callable[[Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingRows:
-    """What is trained on; everything lies on the device."""
+    """What is trained on: G sets of equally many rows, on the device. Member m learns set ``m // (K / G)``."""
 
     rows: Tensor
-    """[n, D] unlabeled rows."""
-    labeled: Tensor
-    """[m, D] labeled rows."""
-    verdicts: Tensor
-    """[m] int8: 1 anomaly, 0 normal."""
+    """[G, n, D]."""
+    labels: Tensor
+    """[G, n] int8: 1 anomaly, 0 normal, -1 unlabeled."""
+
+    def pick(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows [K, B, D] of each member's numbers [K, B], and their labels [K, B]."""
+        sets, count, width = self.rows.shape
+        group = torch.arange(len(index), device=index.device) // (len(index) // sets)
+        flat = (index + group.unsqueeze(1) * count).flatten()
+        # whole rows are copied at once; indexing with a matrix would copy value by value
+        rows = self.rows.view(-1, width).index_select(0, flat).view(*index.shape, width)
+        return rows, self.labels.view(-1).index_select(0, flat).view(index.shape)
+
+    def parts(self, members: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All rows in order, part by part: x [K, B, D], y [K, B]."""
+        for start in range(0, self.rows.shape[1], _CHUNK):
+            part = slice(start, start + _CHUNK)
+            times = members // len(self.rows)
+            yield (
+                self.rows[:, part].repeat_interleave(times, 0),
+                self.labels[:, part].repeat_interleave(times, 0),
+            )
 
 
 def train(
     detector: Detector,
     data: TrainingRows,
     options: DetectorOptions,
-    seed: int,
+    seeds: Sequence[int],
     *,
     progress: Progress | None = None,
-    phases: Sequence[tuple[float, float]] = PHASES,
 ) -> list[float]:
     """Train the detector in place; returns the mean loss of each epoch.
 
-    Each member sees the rows in an order of its own; the last batch of an epoch may be smaller. The same
-    data, seed, device and thread count give the same weights. Labels, where there are any, also shape the
-    latents through a UAI layer, unless ``options.head`` is off.
+    Each member sees the rows in an order of its own, drawn from its own seed; the last batch of an epoch may
+    be smaller. The same data, seeds, device and thread count give the same weights. Labels, where there are
+    any, also shape the latents through a UAI layer, unless ``options.head`` is off.
 
     Raises `TrainingError` where there is nothing to train on, or a loss is not finite.
     """
-    if not len(data.rows) + len(data.labeled):
+    if not data.rows.shape[1]:
         raise TrainingError("there are no records to train on")
-    generator = torch.Generator(data.rows.device).manual_seed(seed)
-    uai = UAILayer(detector, torch.Generator().manual_seed(seed)) if options.head else None
-    run = _Run(detector, uai and uai.to(data.rows.device), options, generator)
-    steps = max(1, math.ceil(len(data.rows) / options.batch))
-    epochs = max(options.epochs, math.ceil(MIN_STEPS / steps))
-    losses = []
-    detector.train()
-    for epoch in range(epochs):
-        total = torch.zeros(detector.members, device=data.rows.device)
-        for step, (x, y) in enumerate(_batches(data, detector.members, options.batch, generator)):
-            share = (epoch * steps + step) / (epochs * steps)
-            total += run.step(x, y, share, options.learning_rate * _factor(phases, share))
-        losses.append(_finite(total / steps, epoch))
-        if progress is not None:
-            progress({"epoch": epoch + 1, "epochs": epochs, "loss": losses[-1]})
+    labels = bool((data.labels >= 0).any())
+    uai = UAILayer(detector, generators(seeds)).to(data.rows.device) if labels and options.head else None
+    run = Training(detector, data, options, seeds, uai)
+    losses = [loss for stage in run.stages for loss in run.stage(stage, progress)]
+    detector.eval()
+    with torch.no_grad():
+        detector.finish(data.parts(detector.members))
     return losses
 
 
-class _Run:
-    """What stays the same from step to step."""
+class Training:
+    """A detector in training on some rows, with or without a UAI layer."""
 
     def __init__(
         self,
         detector: Detector,
-        uai: UAILayer | None,
+        data: TrainingRows,
         options: DetectorOptions,
-        generator: torch.Generator,
+        seeds: Sequence[int],
+        uai: UAILayer | None,
     ) -> None:
-        self._detector, self._uai, self._generator = detector, uai, generator
-        modules = [detector] if uai is None else [detector, uai]
-        self._adam = EnsembleAdam(modules, options.weight_decay, CLIP)
+        self.stages = detector.stages()
+        self._detector, self._data, self._options, self._uai = detector, data, options, uai
+        self._random = MemberRandom([seed + _OTHER_SEED for seed in seeds], data.rows.device)
+        self._steps = math.ceil(data.rows.shape[1] / options.batch)
+        whole = max(options.epochs, math.ceil(options.min_steps / self._steps))
+        self._epochs = [max(1, round(whole * stage.epochs)) for stage in self.stages]
+        self._done = 0
 
-    def step(self, x: Tensor, y: Tensor, share: float, learning_rate: float) -> Tensor:
+    def stage(self, stage: Stage, progress: Progress | None) -> Iterator[float]:
+        """One stage, from its beginning to its end: the mean loss of each epoch."""
+        self._detector.eval()
+        if stage.begin is not None:
+            with torch.no_grad():
+                stage.begin(self._data.parts(self._detector.members))
+        adam = self.optimiser(stage)
+        epochs = self._epochs[self.stages.index(stage)]
+        for epoch in range(epochs):
+            total = torch.zeros(self._detector.members, device=self._data.rows.device)
+            for step, (x, y) in enumerate(self.batches()):
+                share = (epoch * self._steps + step) / (epochs * self._steps)
+                rate = self._options.learning_rate * _factor(stage.phases, share)
+                total += self.step(adam, stage, x, y, share, rate)
+            self._done += 1
+            loss = _finite(total / self._steps, self._done)
+            if progress is not None:
+                progress({"epoch": self._done, "epochs": sum(self._epochs), "loss": loss})
+            yield loss
+
+    def optimiser(self, stage: Stage) -> EnsembleAdam:
+        """A fresh one for what the stage trains."""
+        modules: list[nn.Module] = [*(stage.modules or (self._detector,))]
+        if self._uai is not None:
+            modules.append(self._uai)
+        return EnsembleAdam(modules, self._options.weight_decay, CLIP)
+
+    def step(
+        self, adam: EnsembleAdam, stage: Stage, x: Tensor, y: Tensor, share: float, rate: float
+    ) -> Tensor:
         """One step on rows x [K, B, D] with labels y [K, B]; returns the members' losses [K]."""
-        loss = self._detector.loss(x, y, share, self._generator)
-        labels = int((y[0] >= 0).sum()) if self._uai else 0
-        if self._uai and labels:
-            # labeled rows come last in a batch, equally many for every member
-            scores, latents = self._detector.score(x[:, -labels:])
-            loss = loss + self._uai.loss(scores, latents, y[:, -labels:])
-        self._adam.step(loss, learning_rate)
+        self._detector.train()
+        loss = stage.loss(x, y, share, self._random)
+        if self._uai is not None:
+            at = (y >= 0).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold a label
+            self._detector.eval()  # a few labeled rows are no sample to standardise by
+            scores, latents = self._detector.score(x[:, at])
+            loss = loss + self._uai.loss(scores, latents, y[:, at])
+        adam.step(loss, rate)
         return loss.detach()
 
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: rows [K, B, D] and labels [K, B], each member in an order of its own."""
+        order = self._random.orders(self._data.rows.shape[1])  # [K, n]
+        size = self._options.batch
+        extra = self._drawn(round(size * self._options.labeled_share))
+        for step in range(self._steps):
+            index = order[:, step * size : (step + 1) * size]
+            if extra is not None:
+                index = torch.cat((index, extra[step]), dim=1)
+            yield self._data.pick(index)
 
-def _batches(
-    data: TrainingRows, members: int, size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: rows [K, B, D] and labels [K, B], each member in an order of its own, labeled rows last."""
-    device = data.rows.device
-    orders = [torch.randperm(len(data.rows), generator=generator, device=device) for _ in range(members)]
-    order = torch.stack(orders)  # [K, n]
-    steps = max(1, math.ceil(len(data.rows) / size))
-    extra = max(1, size // LABELED_SHARE) if len(data.labeled) else 0
-    drawn = _draw(data.verdicts, members, steps * extra, generator)  # [K, steps * extra]
-    for step in range(steps):
-        rows = _pick(data.rows, order[:, step * size : (step + 1) * size])
-        y = torch.full(rows.shape[:2], -1, dtype=torch.int8, device=device)
-        if extra:
-            chosen = drawn[:, step * extra : (step + 1) * extra]
-            rows = torch.cat((rows, _pick(data.labeled, chosen)), dim=1)
-            y = torch.cat((y, data.verdicts[chosen]), dim=1)
-        yield rows, y
-
-
-def _pick(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows [n, D] by their numbers [K, B]: [K, B, D]."""
-    # whole rows are copied at once; indexing with a matrix would copy value by value
-    return rows.index_select(0, index.flatten()).view(*index.shape, rows.shape[1])
+    def _drawn(self, count: int) -> Tensor | None:
+        """Numbers of labeled rows for each step, [steps, K, count], both verdicts equally often."""
+        labels = self._data.labels
+        anomalies, normals = labels == 1, labels == 0
+        if not count or not bool((labels >= 0).any(1).all()):
+            return None
+        weights = anomalies / anomalies.sum(1, keepdim=True).clamp(min=1)
+        weights = weights + normals / normals.sum(1, keepdim=True).clamp(min=1)
+        weights = weights.repeat_interleave(self._detector.members // len(labels), 0)
+        drawn = self._random.choices(weights, self._steps * count)
+        return drawn.view(len(drawn), self._steps, count).transpose(0, 1)
 
 
-def _draw(verdicts: Tensor, members: int, count: int, generator: torch.Generator) -> Tensor:
-    """Labeled rows [K, count], with replacement, both classes equally often where there are both."""
-    if not count:
-        return torch.empty((members, 0), dtype=torch.int64, device=verdicts.device)
-    anomalies = (verdicts == 1).sum().clamp(min=1)
-    normals = (verdicts == 0).sum().clamp(min=1)
-    weights = torch.where(verdicts == 1, 1 / anomalies, 1 / normals)
-    return torch.multinomial(weights.expand(members, -1), count, replacement=True, generator=generator)
-
-
-def _factor(phases: Sequence[tuple[float, float]], share: float) -> float:
+def _factor(phases: Phases, share: float) -> float:
     """The learning rate's factor of the phase that has begun last."""
     return [factor for start, factor in phases if start <= share][-1]
 
@@ -146,5 +175,5 @@ def _factor(phases: Sequence[tuple[float, float]], share: float) -> float:
 def _finite(losses: Tensor, epoch: int) -> float:
     """The mean over the members [K]. Raises `TrainingError` where one of them is not finite."""
     if not bool(losses.isfinite().all()):
-        raise TrainingError(f"the training diverged: the loss of epoch {epoch + 1} is not finite")
+        raise TrainingError(f"the training diverged: the loss of epoch {epoch} is not finite")
     return float(losses.mean())

@@ -1,0 +1,1 @@
+"""The detectors as estimators with the shape of scikit-learn's."""

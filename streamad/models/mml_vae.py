@@ -1,0 +1,52 @@
+"""MML-VAE: a variational autoencoder that also lowers the likelihood of labeled outliers.
+
+Deep Variational Semi-Supervised Novelty Detection, section 4.1 and appendix A.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from torch import Tensor
+
+from streamad.errors import UserError
+from streamad.models.vae import VAE, Outliers
+
+
+class MMLVAE(VAE):
+    """Maximises the ELBO of normal rows, and minimises the CUBO of outliers through the encoder alone."""
+
+    SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType(
+        {**VAE.SETTINGS, "gamma": 1.0, "beta_cubo": 0.05, "warm_up": 0.3}
+    )
+    """``gamma``: weight of the outliers. ``beta_cubo``: between 0 and 0.5 (table 9). ``warm_up``: the share
+    of the training that sees no outliers (appendix A.3.2: 50 of 150 epochs)."""
+
+    def outlier_loss(self, outliers: Outliers, progress: float, beta: float) -> Tensor | None:
+        """``gamma exp(2 beta_cubo CUBO)`` of each outlier after the warm-up, [K, m], without L_R."""
+        del beta
+        if progress < self.settings["warm_up"]:
+            return None
+        return cubo(outliers.mean, outliers.log_variance, self.settings["beta_cubo"]) * self.settings["gamma"]
+
+
+def cubo(mean: Tensor, log_variance: Tensor, beta: float) -> Tensor:
+    """``E_q[(p / q)^(2 beta)]`` of q = N(mean, exp(log_variance)) and p = N(0, I), over the last dimension.
+
+    Equation 4 without L_R, beta kept inside of the exponent. For 2 beta < 1 it is the Chernoff coefficient
+    of the two Gaussians, which has this closed form: 1 where q = p, towards 0 the further they are apart. At
+    beta = 0.5 it is 1 whatever q is, above it draws q towards p.
+
+    Raises `UserError` where beta is not between 0 and 0.5.
+    """
+    if not 0 < beta < 0.5:
+        raise UserError(f"beta_cubo is {beta}, but outliers are pushed away only between 0 and 0.5")
+    a = 2 * beta
+    mixed = a * log_variance.exp() + (1 - a)
+    logs = a * log_variance - mixed.log() - a * (1 - a) * mean.square() / mixed
+    return (logs.sum(-1) / 2).exp()
+
+
+DETECTOR = MMLVAE
