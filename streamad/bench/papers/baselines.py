@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesClassifier, IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KernelDensity, NearestNeighbors
@@ -106,7 +105,7 @@ def trees_and_neighbours(split: Split, seed: int) -> Scores:
     scores = [neighbours(split, seed)]
     if (split.train_y == ANOMALY).any():
         scores.append(extra_trees(split, seed))
-    return _float(np.mean([rankdata(one) for one in scores], axis=0) / len(split.test_y))
+    return _float(np.mean([_ranks(one) for one in scores], axis=0))
 
 
 def unlabeled_and_test(split: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -120,6 +119,12 @@ def all_and_test(split: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """All training rows and the test rows, standardised by the former."""
     scaler = StandardScaler().fit(split.train_x)
     return scaler.transform(split.train_x), scaler.transform(split.test_x)
+
+
+def _ranks(scores: Scores) -> Scores:
+    """Ranks from 1 to n, equal scores sharing the mean of theirs."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return _float((counts.cumsum() - (counts - 1) / 2)[place])
 
 
 def _drawn(rows: NDArray[np.float64], most: int, seed: int) -> NDArray[np.float64]:

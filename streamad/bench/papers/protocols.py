@@ -163,13 +163,6 @@ def share_of_whole(others: int, share: float) -> int:
     return round(others * share / (1 - share))
 
 
-def few_test_anomalies(data: DataSet) -> bool:
-    """Whether fewer than ten anomalies remain for the test of an AE-SAD split, so that more splits are due."""
-    anomalies = int(data.y.sum())
-    labeled, _ = _ae_sad_labels(round(TRAIN_SHARE * (len(data.y) - anomalies)), anomalies)
-    return anomalies - labeled < 10
-
-
 def _shuffled(data: DataSet, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """The normal rows and the anomalous ones, each in random order."""
     return rng.permutation(np.flatnonzero(data.y == 0)), rng.permutation(np.flatnonzero(data.y == 1))

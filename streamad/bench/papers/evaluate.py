@@ -1,0 +1,95 @@
+"""One cell of a table: a method on a data set, over all its seeds."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from streamad.bench.papers.active import queries_a_round
+from streamad.bench.papers.datasets import DataSet, load
+from streamad.bench.papers.methods import METHODS, ActiveEntry, SplitEntry
+from streamad.bench.papers.tables import PLAIN, TABLES, Setting, split_for
+from streamad.errors import TrainingError
+
+if TYPE_CHECKING:
+    from streamad.bench.papers.baselines import Scores
+    from streamad.bench.papers.protocols import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is computed at once."""
+
+    table: str
+    dataset: str
+    method: str
+    seeds: int
+    """The seeds are 0 to `seeds` - 1."""
+    setting: Setting = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of a cell."""
+
+    values: tuple[float, ...]
+    """One for each seed, in the table's unit."""
+    note: str
+    """What the splits have to say, and on how many of them."""
+    seconds: float
+    """Training and scoring, all seeds."""
+
+
+def evaluate(cell: Cell, folder: Path) -> Outcome:
+    """Split, train, score, judge.
+
+    Raises `UserError` where the data set's file is missing, `TrainingError` where a score is no finite number.
+    """
+    data = _loaded(folder, cell.dataset)
+    entry = METHODS[cell.table][cell.method]
+    seeds = range(cell.seeds)
+    if isinstance(entry, ActiveEntry):
+        k = queries_a_round(data)
+        began = time.perf_counter()
+        values = entry.make(data.name)(data, seeds, k)
+        return Outcome(tuple(values), f"{k} queries a round", time.perf_counter() - began)
+    assert isinstance(entry, SplitEntry)
+    splits = [split_for(cell.table, data, cell.setting, seed) for seed in seeds]
+    began = time.perf_counter()
+    scores = entry.make(data.name)(splits, seeds)
+    seconds = time.perf_counter() - began
+    judged = tuple(judge(cell, split, one) for split, one in zip(splits, scores, strict=True))
+    return Outcome(judged, _notes(splits), seconds)
+
+
+def judge(cell: Cell, split: Split, scores: Scores) -> float:
+    """The area under the ROC curve, or of the anomalies of unknown kinds the share among the highest scores.
+
+    The latter counts as many scores as the test has anomalies (UAI paper, section 4.3). Raises `TrainingError` where
+    a score is no finite number.
+    """
+    if not np.isfinite(scores).all():
+        raise TrainingError(f"{cell.method} on {cell.dataset} gave a score that is no finite number")
+    if split.unknown is not None:
+        top = np.argsort(-scores, kind="stable")[: int(split.test_y.sum())]
+        return 100 * float(split.unknown[top].sum() / split.unknown.sum())
+    area = float(roc_auc_score(split.test_y, scores))
+    return 100 * area if TABLES[cell.table].metric.endswith("%") else area
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path, name: str) -> DataSet:
+    """The cells of one data set often follow each other."""
+    return load(folder, name)
+
+
+def _notes(splits: list[Split]) -> str:
+    counts = Counter(split.note for split in splits if split.note)
+    return "; ".join(text if n == len(splits) else f"{text} (x{n})" for text, n in counts.most_common(3))
