@@ -74,12 +74,27 @@ def check_times(job: Job, config: Config) -> None:
 
 def check_inputs(job: Job, config: Config) -> None:
     """Raises `UserError` for a detector, a GPU, labels or a state to start from that are not there or are none."""
-    find_detector(config.detector.name)
+    _check_detector(job, config)
     choose_device(config.detector.device)
     if job.labels is not None:
         _refuse_bad(job.labels, list(bad_lines(job.labels)))
     if job.origin is not None:
         find_state(job.origin)
+
+
+def _check_detector(job: Job, config: Config) -> None:
+    """Raises `UserError` for a detector that is none, or that the config's settings or scaling do not fit."""
+    kind, scaling = find_detector(config.detector.name), config.features.scaling
+    if not kind.FEEDS:
+        raise UserError(f"detector.name: {config.detector.name} is for tables, not for feeds")
+    kind.checked(config.detector.settings)
+    if kind.SCALING not in {None, scaling}:
+        raise ConfigError(
+            str(job.config),
+            "features.scaling",
+            f"found {scaling!r}",
+            f"{kind.SCALING}, since the detector {config.detector.name} reads nothing else",
+        )
 
 
 def identity(job: Job, config: Config) -> dict[str, Any]:

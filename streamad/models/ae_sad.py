@@ -23,6 +23,8 @@ from streamad.models.randomness import MemberRandom
 class AESAD(AE):
     """Normal rows are to be reconstructed as themselves, labeled anomalies as ``F(x) = 1 - x``."""
 
+    SCALING: ClassVar[str | None] = "minmax"
+
     SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({**AE.SETTINGS, "alpha": 0.1})
     """``alpha``: labeled anomalies weigh ``1 + alpha (n / s - 1)`` times a normal row (section 4.2)."""
 
@@ -53,7 +55,8 @@ class AESAD(AE):
 
     def error(self, latent: Tensor, target: Tensor) -> Tensor:
         """The reconstruction, which a sigmoid keeps within (0, 1), minus the target, [K, n, D]."""
-        return self.decoder(latent).sigmoid() - target
+        reconstruction: Tensor = self.decoder(latent).sigmoid()
+        return reconstruction - target
 
 
 DETECTOR = AESAD

@@ -54,12 +54,31 @@ class Detector(nn.Module, ABC):
     SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """The values that ``options.settings`` may change, with their defaults."""
     PHASES: ClassVar[Phases] = ((0.0, 1.0), (0.75, 0.2))
+    SCALING: ClassVar[str | None] = None
+    """What ``features.scaling`` has to be, where it is not free."""
+    FEEDS: ClassVar[bool] = True
+    """Whether any encoded rows will do, so that it can score a feed."""
 
     def __init__(self, width: int, options: DetectorOptions, generators: Sequence[torch.Generator]) -> None:
-        """`width` is D, the encoded columns; each member's weights come from its own one of K `generators`."""
+        """`width` is D, the encoded columns; each member's weights come from its own one of K `generators`.
+
+        Raises `UserError` where `checked` does.
+        """
         super().__init__()
         self.width, self.members, self.latent = width, len(generators), options.latent
-        self.settings = {**self.SETTINGS, **options.settings}
+        self.settings = self.checked(options.settings)
+
+    @classmethod
+    def checked(cls, settings: Mapping[str, float]) -> dict[str, float]:
+        """The given settings and the defaults of the others.
+
+        Raises `UserError` for a setting that there is none of, or whose value makes no sense.
+        """
+        for setting in settings:
+            if setting not in cls.SETTINGS:
+                name, known = cls.__module__.rpartition(".")[2], ", ".join(sorted(cls.SETTINGS)) or "none"
+                raise UserError(f"detector.settings: {name} has no setting {setting!r} (it has: {known})")
+        return {**cls.SETTINGS, **settings}
 
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor, progress: float, random: MemberRandom) -> Tensor:
@@ -112,14 +131,9 @@ def split(whole: Tensor, parts: Tensor) -> Tensor:
 def make_detector(name: str, width: int, options: DetectorOptions, seeds: Sequence[int]) -> Detector:
     """A detector with fresh weights on the CPU, a member for each of the seeds.
 
-    Raises `UserError` where there is none of that name, or it has no such setting.
+    Raises `UserError` where there is none of that name, or its settings are no good.
     """
-    kind = find_detector(name)
-    for setting in options.settings:
-        if setting not in kind.SETTINGS:
-            known = ", ".join(sorted(kind.SETTINGS)) or "none"
-            raise UserError(f"detector.settings: {name} has no setting {setting!r} (it has: {known})")
-    return kind(width, options, generators(seeds))
+    return find_detector(name)(width, options, generators(seeds))
 
 
 def find_detector(name: str) -> type[Detector]:

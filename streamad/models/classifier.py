@@ -25,6 +25,7 @@ class Classifier(Detector):
     SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({"norm": 0.0, "classes": 2.0})
     """``norm``: 1 with batch normalisation of the hidden layers. ``classes``: how many of the last columns
     are the class."""
+    FEEDS: ClassVar[bool] = False
 
     def __init__(self, width: int, options: DetectorOptions, generators: Sequence[torch.Generator]) -> None:
         super().__init__(width, options, generators)

@@ -70,14 +70,18 @@ class DeepSAD(Detector):
     def score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Distance from the centre over its mean in training [K, n], and the codes [K, n, d]."""
         code = self.network(x)
-        return self.squared_distance(code).sqrt() / self.level, code
+        return self.distance(code) / self.level, code
+
+    def distance(self, code: Tensor) -> Tensor:
+        """From the centre, [K, n], of codes [K, n, d]."""
+        # unlike a square root, a norm has a gradient of 0 at 0
+        distance: Tensor = torch.linalg.vector_norm(code - self.centre, dim=-1)
+        return distance
 
     @torch.no_grad()
     def finish(self, rows: Chunks) -> None:
         """Note the mean distance of the rows trained on, so that all members score on one scale."""
-        self.level.copy_(
-            _mean(rows, lambda x: self.squared_distance(self.network(x)).sqrt().unsqueeze(-1))[..., 0]
-        )
+        self.level.copy_(_mean(rows, lambda x: self.distance(self.network(x)).unsqueeze(-1))[..., 0])
         self.level.clamp_(min=self.EPSILON)
 
     @torch.no_grad()

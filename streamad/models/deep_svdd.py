@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from streamad.errors import UserError
 from streamad.models.deep_sad import DeepSAD
 from streamad.models.layers import masked_mean
 from streamad.models.randomness import MemberRandom
@@ -25,6 +26,16 @@ class DeepSVDD(DeepSAD):
     )
     """``nu``: 0 for one-class; above 0 the share of rows that a soft boundary leaves outside. ``warm_up``:
     the share of the training that is one-class even so."""
+
+    @classmethod
+    def checked(cls, settings: Mapping[str, float]) -> dict[str, float]:
+        """As for every detector; also refuses a ``nu`` that is no share."""
+        found = super().checked(settings)
+        if not 0 <= found["nu"] < 1:
+            raise UserError(
+                f"detector.settings: nu is {found['nu']:g}, but a share of rows is at least 0 and below 1"
+            )
+        return found
 
     def loss(self, x: Tensor, y: Tensor, progress: float, random: MemberRandom) -> Tensor:
         """Mean squared distance, or ``R^2 + mean(max(0, d^2 - R^2)) / nu`` with the best R for the batch, [K]."""

@@ -32,8 +32,9 @@ class DPVAE(VAE):
         """
         if progress < self.settings["warm_up"]:
             return None
-        x, mean, log_variance, z = outliers
-        error = mean_square(self.decoder(z, frozen=bool(self.settings["frozen"])) - x)
+        x, mean, log_variance, z, error = outliers
+        if self.settings["frozen"]:
+            error = mean_square(self.decoder(z, frozen=True) - x)
         return error + beta * divergence(mean, log_variance, self.settings["alpha"])
 
 

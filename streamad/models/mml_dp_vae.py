@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from streamad.models.dp_vae import DPVAE
-from streamad.models.mml_vae import MMLVAE, cubo
+from streamad.models.mml_vae import MMLVAE, check_beta, cubo
 from streamad.models.vae import Outliers
 
 
@@ -20,6 +20,11 @@ class MMLDPVAE(DPVAE):
     """Labeled outliers have a prior of their own and are pushed away from the normal one."""
 
     SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({**MMLVAE.SETTINGS, **DPVAE.SETTINGS})
+
+    @classmethod
+    def checked(cls, settings: Mapping[str, float]) -> dict[str, float]:
+        """As for MML-VAE."""
+        return check_beta(super().checked(settings))
 
     def outlier_loss(self, outliers: Outliers, progress: float, beta: float) -> Tensor | None:
         """``-ELBO_outlier`` plus ``gamma exp(2 beta_cubo CUBO)`` of each outlier after the warm-up, [K, m]."""

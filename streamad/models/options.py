@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from streamad.records.schema import Section
 
@@ -16,7 +16,7 @@ class DetectorOptions(Section):
 
     name: str = "dp_vae"
     """The file under ``streamad/models`` that holds it: ``dp_vae``, ``deep_sad``, ``ae_sad``, ..."""
-    settings: dict[str, float] = Field(default_factory=dict)
+    settings: dict[str, FiniteFloat] = Field(default_factory=dict)
     """The detector's own values, where they are not to be its defaults."""
     members: int = Field(default=5, ge=1, le=MOST_MEMBERS)
     hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(default=(32, 16), min_length=1)

@@ -29,6 +29,8 @@ class Outliers(NamedTuple):
     """[K, m, d] of their posteriors."""
     z: Tensor
     """[K, m, d] drawn from their posteriors."""
+    error: Tensor
+    """[K, m] of their reconstruction out of z, decoded in one batch with all other rows."""
 
 
 class VAE(Detector):
@@ -59,14 +61,14 @@ class VAE(Detector):
         at = (y == 1).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold an outlier
         if not len(at):
             return loss
-        added = self.outlier_loss(
-            Outliers(x[:, at], mean[:, at], log_variance[:, at], z[:, at]), progress, beta
-        )
+        outliers = Outliers(*(part[:, at] for part in (x, mean, log_variance, z, error)))
+        added = self.outlier_loss(outliers, progress, beta)
         return loss if added is None else loss + masked_mean(added, y[:, at] == 1)
 
     def outlier_loss(self, outliers: Outliers, progress: float, beta: float) -> Tensor | None:
         """What each labeled outlier adds to the loss, [K, m]; nothing in a plain VAE."""
         del outliers, progress, beta
+        return None
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), [K, n, d] each."""
