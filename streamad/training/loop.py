@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +74,7 @@ def train(
     """
     if not data.rows.shape[1]:
         raise TrainingError("there are no records to train on")
-    labels = bool((data.labels >= 0).any())
-    uai = UAILayer(detector, generators(seeds)).to(data.rows.device) if labels and options.head else None
-    run = Training(detector, data, options, seeds, uai)
+    run = Training(detector, data, options, seeds)
     losses = [loss for stage in run.stages for loss in run.stage(stage, progress)]
     detector.eval()
     with torch.no_grad():
@@ -84,19 +83,18 @@ def train(
 
 
 class Training:
-    """A detector in training on some rows, with or without a UAI layer."""
+    """A detector in training on some rows, with a UAI layer where ``options.head`` asks for one."""
 
     def __init__(
-        self,
-        detector: Detector,
-        data: TrainingRows,
-        options: DetectorOptions,
-        seeds: Sequence[int],
-        uai: UAILayer | None,
+        self, detector: Detector, data: TrainingRows, options: DetectorOptions, seeds: Sequence[int]
     ) -> None:
+        device = data.rows.device
         self.stages = detector.stages()
-        self._detector, self._data, self._options, self._uai = detector, data, options, uai
-        self._random = MemberRandom([seed + _OTHER_SEED for seed in seeds], data.rows.device)
+        self.data = data
+        self.uai = UAILayer(detector, generators(seeds)).to(device) if options.head else None
+        self._detector, self._options = detector, options
+        self._random = MemberRandom([seed + _OTHER_SEED for seed in seeds], device)
+        self._adam: EnsembleAdam | None = None
         self._steps = math.ceil(data.rows.shape[1] / options.batch)
         whole = max(options.epochs, math.ceil(options.min_steps / self._steps))
         self._epochs = [max(1, round(whole * stage.epochs)) for stage in self.stages]
@@ -107,11 +105,11 @@ class Training:
         self._detector.eval()
         if stage.begin is not None:
             with torch.no_grad():
-                stage.begin(self._data.parts(self._detector.members))
+                stage.begin(self.data.parts(self._detector.members))
         adam = self.optimiser(stage)
         epochs = self._epochs[self.stages.index(stage)]
         for epoch in range(epochs):
-            total = torch.zeros(self._detector.members, device=self._data.rows.device)
+            total = torch.zeros(self._detector.members, device=self.data.rows.device)
             for step, (x, y) in enumerate(self.batches()):
                 share = (epoch * self._steps + step) / (epochs * self._steps)
                 rate = self._options.learning_rate * _factor(stage.phases, share)
@@ -122,11 +120,20 @@ class Training:
                 progress({"epoch": self._done, "epochs": sum(self._epochs), "loss": loss})
             yield loss
 
+    def go_on(self, steps: int) -> None:
+        """So many more steps of the last stage, on what `data` holds by now."""
+        stage = self.stages[-1]
+        self._adam = self._adam or self.optimiser(stage)
+        while steps:
+            for x, y in islice(self.batches(), steps):
+                self.step(self._adam, stage, x, y, 1.0, self._options.learning_rate)
+                steps -= 1
+
     def optimiser(self, stage: Stage) -> EnsembleAdam:
         """A fresh one for what the stage trains."""
         modules: list[nn.Module] = [*(stage.modules or (self._detector,))]
-        if self._uai is not None:
-            modules.append(self._uai)
+        if self.uai is not None:
+            modules.append(self.uai)
         return EnsembleAdam(modules, self._options.weight_decay, CLIP)
 
     def step(
@@ -135,28 +142,28 @@ class Training:
         """One step on rows x [K, B, D] with labels y [K, B]; returns the members' losses [K]."""
         self._detector.train()
         loss = stage.loss(x, y, share, self._random)
-        if self._uai is not None:
-            at = (y >= 0).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold a label
+        at = (y >= 0).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold a label
+        if self.uai is not None and len(at):
             self._detector.eval()  # a few labeled rows are no sample to standardise by
             scores, latents = self._detector.score(x[:, at])
-            loss = loss + self._uai.loss(scores, latents, y[:, at])
+            loss = loss + self.uai.loss(scores, latents, y[:, at])
         adam.step(loss, rate)
         return loss.detach()
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: rows [K, B, D] and labels [K, B], each member in an order of its own."""
-        order = self._random.orders(self._data.rows.shape[1])  # [K, n]
+        order = self._random.orders(self.data.rows.shape[1])  # [K, n]
         size = self._options.batch
         extra = self._drawn(round(size * self._options.labeled_share))
         for step in range(self._steps):
             index = order[:, step * size : (step + 1) * size]
             if extra is not None:
                 index = torch.cat((index, extra[step]), dim=1)
-            yield self._data.pick(index)
+            yield self.data.pick(index)
 
     def _drawn(self, count: int) -> Tensor | None:
         """Numbers of labeled rows for each step, [steps, K, count], both verdicts equally often."""
-        labels = self._data.labels
+        labels = self.data.labels
         anomalies, normals = labels == 1, labels == 0
         if not count or not bool((labels >= 0).any(1).all()):
             return None
