@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _running(commands)
     _labeling(commands)
     _reading(commands)
+    _benching(commands)
     return root
 
 
@@ -181,6 +182,41 @@ def _reading(commands: Commands) -> None:
         commands, "status", "status:status", "what the daemon is doing; exit code 3 when it is stale"
     )
     status.add_argument("--json", action="store_true")
+
+
+def _benching(commands: Commands) -> None:
+    bench = _command(
+        commands, "bench", "benching:bench", "the evidence: published figures beside ours", config=False
+    )
+    bench.add_argument(
+        "what", choices=("papers",), help="papers: the tables of the four papers, by their protocols"
+    )
+    bench.add_argument("--table", nargs="+", default=[], metavar="NAME", help="these tables (default: all)")
+    bench.add_argument(
+        "--datasets", nargs="+", default=[], metavar="NAME",
+        help="these data sets (default: all but kddcup and kddcup-rev of the active table, which take long)",
+    )  # fmt: skip
+    bench.add_argument(
+        "--methods", nargs="+", default=[], metavar="NAME", help="these methods (default: all)"
+    )
+    bench.add_argument(
+        "--seeds", type=_count, metavar="N", help="N splits each (default: as many as the papers)"
+    )
+    bench.add_argument("--jobs", type=_count, default=1, metavar="N", help="N processes, one thread each")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    bench.add_argument("--html", type=Path, metavar="FILE", help="write them as a page with figures")
+    bench.add_argument("--data", type=Path, metavar="DIR", help="the data sets (default: $STREAMAD_DATA)")
+    bench.add_argument(
+        "--cache", type=Path, metavar="DIR",
+        help="keep what is finished here, to go on from after a stop (default: beside the JSON file)",
+    )  # fmt: skip
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        message = f"{text!r} is no whole number above 0"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _positive(text: str) -> float:

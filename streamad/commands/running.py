@@ -54,7 +54,7 @@ def replay(args: argparse.Namespace) -> int:
     """Historical logs at full speed, then a summary."""
     configure_logs(load_config(args.config, tuple(args.set)).log)
     for target in (args.summary, args.scores):
-        _check_target(target)
+        check_target(target)
     stop = threading.Event()
     with progress() as on_status, stop_on_signals(stop):
         job = Job(
@@ -78,11 +78,11 @@ def replay(args: argparse.Namespace) -> int:
         return 0
     _show(summary)
     if args.summary is not None:
-        _write(args.summary, json.dumps(summary, indent=2) + "\n")
+        write_result(args.summary, json.dumps(summary, indent=2) + "\n")
     return 0
 
 
-def _check_target(target: Path | None) -> None:
+def check_target(target: Path | None) -> None:
     """Find out before the work, not after it, that its result cannot be written. Raises `UserError`."""
     if target is None:
         return
@@ -95,7 +95,8 @@ def _check_target(target: Path | None) -> None:
         raise UserError(f"{target} cannot be written: {error.strerror}") from None
 
 
-def _write(target: Path, text: str) -> None:
+def write_result(target: Path, text: str) -> None:
+    """Write a file of results. Raises `StoreError`."""
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:

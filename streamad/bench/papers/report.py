@@ -13,7 +13,10 @@ import numpy as np
 
 from streamad.bench.papers.evaluate import Cell, Outcome
 from streamad.bench.papers.halves import half_of
+from streamad.bench.papers.methods import METHODS, ActiveEntry
 from streamad.bench.papers.tables import PLAIN, TABLES
+
+_HALVES: Final = ("development", "report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """A method's means over data sets; None where it ran on none, or not on all, of them."""
+    """A method's means over data sets; None where it ran on none of them."""
 
+    sets: int
+    """How many data sets `all` is over."""
     all: float | None
     development: float | None
     report: float | None
@@ -64,6 +69,7 @@ def means_of(rows: Sequence[Row]) -> Means:
     counted = [row for row in rows if row.dataset not in TABLES[row.table].outside_mean]
     halves = {half: _mean([row.mean for row in counted if row.half == half]) for half in _HALVES}
     return Means(
+        sets=len(counted),
         all=_mean([row.mean for row in counted]),
         development=halves["development"],
         report=halves["report"],
@@ -79,9 +85,6 @@ def published() -> Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]
     return found
 
 
-_HALVES: Final = ("development", "report")
-
-
 def _row(cell: Cell, outcome: Outcome) -> Row:
     mean, std = published().get(cell.table, {}).get(cell.method, {}).get(cell.dataset, (None, None))
     table = TABLES[cell.table]
@@ -95,11 +98,17 @@ def _row(cell: Cell, outcome: Outcome) -> Row:
         published_mean=mean,
         published_std=std,
         half=half_of(cell.dataset),
-        metric="recall %" if cell.setting.families else table.metric,
+        metric=_metric(cell),
         setting="" if cell.setting == PLAIN and len(table.settings) == 1 else str(cell.setting),
         note=outcome.note,
         seconds=round(outcome.seconds, 2),
     )
+
+
+def _metric(cell: Cell) -> str:
+    if isinstance(METHODS[cell.table][cell.method], ActiveEntry):
+        return "F1"
+    return "recall of unknown families %" if cell.setting.families else TABLES[cell.table].metric
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
