@@ -63,19 +63,24 @@ def train(
     seeds: Sequence[int],
     *,
     progress: Progress | None = None,
+    patience: int | None = None,
 ) -> list[float]:
     """Train the detector in place; returns the mean loss of each epoch.
 
     Each member sees the rows in an order of its own, drawn from its own seed; the last batch of an epoch may
     be smaller. The same data, seeds, device and thread count give the same weights. Labels, where there are
-    any, also shape the latents through a UAI layer, unless ``options.head`` is off.
+    any, also shape the latents through a UAI layer, unless ``options.head`` is off. With `patience` the last
+    stage ends after so many epochs in which the members' mean loss was never below all before; epochs of
+    warm-up and annealing do not count, since what the loss consists of still changes.
 
     Raises `TrainingError` where there is nothing to train on, or a loss is not finite.
     """
     if not data.rows.shape[1]:
         raise TrainingError("there are no records to train on")
     run = Training(detector, data, options, seeds)
-    losses = [loss for stage in run.stages for loss in run.stage(stage, progress)]
+    losses = [loss for stage in run.stages[:-1] for loss in run.stage(stage, progress)]
+    last = run.stage(run.stages[-1], progress)
+    losses += last if patience is None else _until_flat(last, patience, run.settling)
     detector.eval()
     with torch.no_grad():
         detector.finish(data.parts(detector.members))
@@ -120,6 +125,12 @@ class Training:
                 progress({"epoch": self._done, "epochs": sum(self._epochs), "loss": loss})
             yield loss
 
+    @property
+    def settling(self) -> int:
+        """The epochs at the beginning of the last stage in which its loss still changes its meaning."""
+        settings = self._detector.settings
+        return math.ceil(self._epochs[-1] * max(settings.get("warm_up", 0), settings.get("annealed", 0)))
+
     def go_on(self, steps: int) -> None:
         """So many more steps of the last stage, on what `data` holds by now."""
         stage = self.stages[-1]
@@ -152,7 +163,7 @@ class Training:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: rows [K, B, D] and labels [K, B], each member in an order of its own."""
-        order = self._random.orders(self.data.rows.shape[1])  # [K, n]
+        order = self._spread(self._random.orders(self.data.rows.shape[1]))  # [K, n]
         size = self._options.batch
         extra = self._drawn(round(size * self._options.labeled_share))
         for step in range(self._steps):
@@ -160,6 +171,19 @@ class Training:
             if extra is not None:
                 index = torch.cat((index, extra[step]), dim=1)
             yield self.data.pick(index)
+
+    def _spread(self, order: Tensor) -> Tensor:
+        """An order [K, n] in which each kind of label comes as evenly as it can, so that batches are alike."""
+        if not bool((self.data.labels >= 0).any()):
+            return order
+        times = len(order) // len(self.data.labels)
+        labels = self.data.labels.repeat_interleave(times, 0).gather(1, order)
+        place = torch.empty(order.shape, device=order.device)
+        for kind in (-1, 0, 1):
+            found = labels == kind
+            rank = found.cumsum(1) - 0.5
+            place = torch.where(found, rank / found.sum(1, keepdim=True), place)
+        return order.gather(1, place.argsort(dim=1, stable=True))
 
     def _drawn(self, count: int) -> Tensor | None:
         """Numbers of labeled rows for each step, [steps, K, count], both verdicts equally often."""
@@ -172,6 +196,15 @@ class Training:
         weights = weights.repeat_interleave(self._detector.members // len(labels), 0)
         drawn = self._random.choices(weights, self._steps * count)
         return drawn.view(len(drawn), self._steps, count).transpose(0, 1)
+
+
+def _until_flat(losses: Iterator[float], patience: int, settling: int) -> Iterator[float]:
+    """The losses, until none of the last `patience` was below all before; the first `settling` do not count."""
+    yield from islice(losses, settling)
+    best, waited = math.inf, 0
+    while waited < patience and (loss := next(losses, None)) is not None:
+        yield loss
+        best, waited = (loss, 0) if loss < best else (best, waited + 1)
 
 
 def _factor(phases: Phases, share: float) -> float:
