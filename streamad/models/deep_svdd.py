@@ -45,7 +45,7 @@ class DeepSVDD(DeepSAD):
             return masked_mean(distance, y != 1)
         known = torch.where(y != 1, distance.detach(), torch.nan)
         radius = torch.nanquantile(known, 1 - nu, dim=1, keepdim=True).nan_to_num()  # [K, 1], squared
-        outside = masked_mean((distance - radius).clamp(min=0), y != 1)
+        outside = masked_mean((distance - radius).relu(), y != 1)
         return radius.squeeze(1) + outside / nu
 
 
