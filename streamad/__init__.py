@@ -1,4 +1,4 @@
-"""Streaming anomaly detection for event feeds.
+"""Streaming anomaly detection for event feeds, and its detectors as estimators for tables of numbers.
 
 What may be relied upon: the command line, the config, the formats that README.md shows, the names listed
 here, and `streamad.ports` for whoever writes a connector. Everything else may change.
@@ -6,6 +6,50 @@ here, and `streamad.ports` for whoever writes a connector. Everything else may c
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamad.estimators.detectors import (
+        AE,
+        AESAD,
+        DAE,
+        DPVAE,
+        MMLDPVAE,
+        MMLVAE,
+        VAE,
+        DeepSAD,
+        DeepSVDD,
+        Supervised,
+    )
+
+__all__ = [
+    "AE",
+    "AESAD",
+    "DAE",
+    "DPVAE",
+    "MMLDPVAE",
+    "MMLVAE",
+    "VAE",
+    "DeepSAD",
+    "DeepSVDD",
+    "Supervised",
+    "__version__",
+]
 
 __version__ = "0.1.0"
+
+_ELSEWHERE: dict[str, str] = {}
+"""The modules of streamad.estimators that hold the estimators which ``detectors`` does not."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the classes
+    """An estimator, imported when it is first asked for: it brings torch, which the commands start without."""
+    if name not in __all__:
+        raise AttributeError(f"module 'streamad' has no attribute {name!r}")
+    module = importlib.import_module(f"streamad.estimators.{_ELSEWHERE.get(name, 'detectors')}")
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,79 +1,149 @@
-"""What all estimators share: parameters, validation, scaling, training, files.
+"""What all estimators share: parameters, training, scores, files.
 
-An estimator's parameters are the fields of its dataclass, so that each class names only what is its own.
+An estimator's parameters are the fields of its dataclass, so that each class names only what is its own; their
+annotations say what they may be (`parameters.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from pydantic import ConfigDict, Field
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import ClassifierTags, Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
+from streamad.errors import UserError
+from streamad.estimators import files
+from streamad.estimators.parameters import Count, Device, Members, Rate, Seed, Weight, Width, checked
+from streamad.estimators.progress import shown
 from streamad.estimators.scaling import Scaling
+from streamad.estimators.tables import Table, labels, numbers
 from streamad.models.base import Detector, find_detector, make_detector
 from streamad.models.options import DetectorOptions
 from streamad.models.randomness import member_seeds
-from streamad.models.scoring_model import choose_device
+from streamad.models.scoring_model import SCORE_LIMIT, choose_device
 from streamad.training.loop import TrainingRows, train
 
-Seed = int | Sequence[int]
+FEW, MANY = 32, 2048
+"""Rows that are scored at a time, filled up with zeros: the last bits of a product depend on its shape, so there
+are only two, one for a handful of rows."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """A detector of tables of numbers. Higher scores = more anomalous, as in PyOD.
+class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A detector of anomalies in tables of numbers. Higher score = more anomalous, as in PyOD.
 
-    Parameters that all have: `hidden`, the widths of the hidden layers, the last one being the code's;
-    `members`, the networks of the ensemble; `epochs`, `batch_size`, `learning_rate` and `weight_decay` of the
-    training; `scaling` of the columns, ``standard`` (mean 0, deviation 1), ``minmax`` ([0, 1] in training) or
-    ``none``; `seed`, one for the ensemble or one a member; `device`, ``auto``, ``cpu`` or ``cuda``; `verbose`.
+    Hence it is no `OutlierMixin` of scikit-learn, and has no `score_samples`: their signs mean the opposite.
+
+    Parameters that all have:
+
+    - `hidden`: the widths of the hidden layers, two or more, the last one being the code's;
+    - `members`: the networks of the ensemble, whose scores are averaged;
+    - `epochs`: how often the training goes through the rows;
+    - `patience`: stop after so many epochs without a lower loss, counted once warm-up and annealing are over;
+    - `batch_size`, `learning_rate` and `weight_decay` of the training;
+    - `scaling` of the columns: ``standard`` (mean 0, deviation 1), ``minmax`` ([0, 1] in training) or ``none``;
+    - `seed`: one for the ensemble, or a sequence with one for each member;
+    - `device`: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``;
+    - `verbose`: show the training's progress on stderr.
+
+    After a fit: `losses_`, the mean loss of each epoch; `n_features_in_`, and `feature_names_in_` where X had them.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
     _detector: ClassVar[str]
     _labels: ClassVar[bool] = False
     """Whether labeled anomalies are trained on; otherwise they are left out."""
 
-    hidden: Sequence[int] = (32, 16, 8)
-    members: int = 1
-    epochs: int = 150
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
+    hidden: Annotated[Sequence[Width], Field(min_length=2)] = (32, 16, 8)
+    members: Members = 1
+    epochs: Count = 150
+    patience: Count | None = None
+    batch_size: Count = 128
+    learning_rate: Rate = 1e-3
+    weight_decay: Weight = 1e-6
     scaling: Literal["standard", "minmax", "none"] = "standard"
-    seed: Seed = 0
-    device: str = "auto"
+    seed: Seed | Sequence[Seed] = 0
+    device: Device = "auto"
     verbose: bool = False
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:  # noqa: N803 - scikit-learn's name
-        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled."""
+    def fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
+        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled.
+
+        Interrupted, it leaves an earlier fit as it was. Raises `ValueError` for what is no such table, labels or
+        parameter, `TrainingError` where the training diverges.
+        """
         fit_many([self], [(X, y)])
         return self
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803 - scikit-learn's name
-        """The score of each row of X [n, D]: [n], at least 0, higher = more anomalous."""
-        scores, _ = self._score(X)
-        return scores.mean(0)
+    def decision_function(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
+        """The score of each row of X [n, D]: [n], finite, at least 0, higher = more anomalous."""
+        return np.concatenate([scores.double().mean(0).cpu().numpy() for scores, _ in self._parts(X)])
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803 - scikit-learn's name
+    def transform(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The members' codes of each row of X [n, D], side by side: [n, K * d]."""
         _, latents = self._score(X)
         return latents.transpose(1, 0, 2).reshape(latents.shape[1], -1)
 
-    def _score(self, X: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: N803
-        """Scores [K, n] and codes [K, n, d]."""
-        check_is_fitted(self, "detector_")
-        x = torch.from_numpy(self.scaling_.apply(validate_data(self, X, reset=False)))
-        place = next(self.detector_.parameters()).device
-        with torch.inference_mode():
-            parts = [self.detector_.score(rows.to(place)) for rows in x.split(8192)]
-        scores, latents = (torch.cat(part, 1).double().cpu().numpy() for part in zip(*parts, strict=True))
-        return scores, latents
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to one file: safetensors, with all else as JSON in its header.
+
+        A file of that name is replaced once the new one is complete.
+        """
+        check_is_fitted(self)
+        values, arrays = self._state()
+        files.write(Path(path), files.Saved(files.describe(checked(self)), values, arrays))
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str | None = None) -> Self:
+        """The estimator that `save` wrote; `device` replaces the one that it has. Nothing in the file is run.
+
+        Raises `UserError`, in one sentence, for a file that is damaged, foreign or another class's.
+        """
+        saved = files.read(Path(path), cls.__name__)
+        try:
+            parameters = {name: files.revive(one) for name, one in saved.estimator["parameters"].items()}
+            estimator = checked(cls(**parameters))
+            estimator.device = device or estimator.device
+            cls._restore(estimator, saved.values, saved.arrays)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"{path} does not hold what it should: {error}") from None
+        return estimator
+
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn may know: y, if any, is of two classes."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags = ClassifierTags(multi_class=False)
+        return tags
+
+    def prepared(self, X: Table, y: ArrayLike | None) -> Prepared:  # noqa: N803  # scikit-learn's name
+        """For `fit_many`: what this estimator is trained on; notes its columns and their scaling."""
+        checked(self)
+        rows, known = self._prepared(X, y)
+        return Prepared(self, self._options(), self._seeds(), rows, known)
+
+    def _prepared(self, X: Table, y: ArrayLike | None) -> tuple[NDArray[np.float32], NDArray[np.int8]]:  # noqa: N803
+        """The scaled rows that are trained on [n, D], and their labels [n]."""
+        rows = numbers(self, X, fitting=True)
+        known = labels(y, len(rows))
+        if (known == 1).all():
+            raise ValueError(
+                f"all rows of X (n_samples = {len(rows)}) are labeled anomalies: others are needed to compare with"
+            )
+        if not self._labels:
+            rows, known = rows[known != 1], known[known != 1]
+        self.scaling_ = Scaling.fit(rows, self.scaling)
+        return self.scaling_.apply(rows), known
 
     def _options(self) -> DetectorOptions:
         """The parameters as the detector reads them."""
@@ -100,41 +170,120 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _seeds(self) -> list[int]:
         """A seed for each member."""
-        return member_seeds(self.seed, self.members) if isinstance(self.seed, int) else list(self.seed)
+        if not isinstance(self.seed, Sequence):
+            return member_seeds(int(self.seed), self.members)
+        if len(self.seed) != self.members:
+            raise ValueError(f"seed holds {len(self.seed)} numbers, but there are {self.members} members")
+        return [int(seed) for seed in self.seed]
 
-    def _prepared(self, X: Any, y: Any) -> tuple[NDArray[np.float32], NDArray[np.int8]]:  # noqa: N803
-        """The scaled rows that are trained on, and their labels."""
-        rows = validate_data(self, X, dtype=np.float64)
-        labels = np.full(len(rows), -1, np.int8) if y is None else np.asarray(y).astype(np.int8)
-        if not self._labels:
-            rows, labels = rows[labels != 1], labels[labels != 1]
-        self.scaling_ = Scaling.fit(rows, self.scaling)
-        return self.scaling_.apply(rows), labels
+    def _score(self, X: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: N803  # scikit-learn's name
+        """Scores [K, n] and codes [K, n, d]."""
+        parts = zip(*self._parts(X), strict=True)
+        scores, latents = (torch.cat(part, 1).double().cpu().numpy() for part in parts)
+        return scores, latents
+
+    def _parts(self, X: Table) -> Iterator[tuple[Tensor, Tensor]]:  # noqa: N803  # scikit-learn's name
+        """Scores [K, some] and codes [K, some, d] of some rows after the other."""
+        check_is_fitted(self)
+        rows = torch.from_numpy(self.scaling_.apply(numbers(self, X, fitting=False)))
+        size = FEW if len(rows) <= FEW else MANY
+        for start in range(0, len(rows), size):
+            yield self._part(rows[start : start + size], size)
+
+    @torch.inference_mode()
+    def _part(self, rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Scores and codes of scaled rows, filled up to `size`."""
+        # always a copy: where a slice happens to begin in memory can change the last bits as well
+        padded = torch.zeros((size, rows.shape[1]))
+        padded[: len(rows)] = rows
+        scores, latents = self.detector_.score(padded.to(next(self.detector_.parameters()).device))
+        scores = torch.nan_to_num(scores, nan=SCORE_LIMIT, posinf=SCORE_LIMIT).clamp(min=0)
+        return scores[:, : len(rows)], latents[:, : len(rows)]
+
+    def _state(self) -> tuple[dict[str, Any], files.Arrays]:
+        """What a fit left, as JSON-able values and arrays."""
+        names = getattr(self, "feature_names_in_", None)
+        values = {
+            "columns": self.n_features_in_,
+            "names": None if names is None else list(names),
+            "losses": self.losses_,
+        }
+        weights = {f"detector.{name}": t.cpu().numpy() for name, t in self.detector_.state_dict().items()}
+        return values, {
+            "scaling.centre": self.scaling_.centre,
+            "scaling.factor": self.scaling_.factor,
+            **weights,
+        }
+
+    def _restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
+        """Take over what `_state` gave. Raises `ValueError` and the like where that cannot be."""
+        self.n_features_in_ = int(values["columns"])
+        if values["names"] is not None:
+            self.feature_names_in_ = np.array([str(name) for name in values["names"]], dtype=object)
+        self.losses_ = [float(loss) for loss in values["losses"]]
+        columns = (self.n_features_in_,)
+        self.scaling_ = Scaling(
+            files.array(arrays, "scaling.centre", columns), files.array(arrays, "scaling.factor", columns)
+        )
+        # before a network of that size is made
+        needed = self.members * sum(a * b for a, b in pairwise((*columns, *self.hidden)))
+        if needed > sum(array.size for array in arrays.values()):
+            raise ValueError("it is smaller than its networks")
+        detector = make_detector(self._detector, *columns, self._options(), range(self.members))
+        files.fill(detector, files.part(arrays, "detector."))
+        self.detector_ = detector.to(choose_device(self.device))
+        self.detector_.prepare()
 
 
-def fit_many(estimators: Sequence[Estimator], sets: Sequence[tuple[Any, Any]]) -> None:
+class Prepared(NamedTuple):
+    """One estimator's share of a training."""
+
+    estimator: Estimator
+    options: DetectorOptions
+    seeds: list[int]
+    rows: NDArray[np.float32]
+    """[n, D], scaled."""
+    labels: NDArray[np.int8]
+    """[n]."""
+
+
+def fit_many(estimators: Sequence[Estimator], sets: Sequence[tuple[Table, ArrayLike | None]]) -> None:
     """Fit each estimator on its set (X, y), all in one go.
 
     The estimators differ in nothing but their seeds, and the sets hold equally many rows; each estimator
-    becomes what it would have become alone.
+    becomes what it would have become alone, except that with `patience` all stop together.
+
+    Raises `ValueError` where they differ otherwise, and what a fit raises.
     """
-    first = estimators[0]
-    options, device = first._options(), choose_device(first.device)
-    pairs = [e._prepared(*xy) for e, xy in zip(estimators, sets, strict=True)]
-    seeds = [seed for e in estimators for seed in e._seeds()]
-    rows = torch.from_numpy(np.stack([x for x, _ in pairs])).to(device)
-    labels = torch.from_numpy(np.stack([y for _, y in pairs])).to(device)
-    detector = make_detector(options.name, rows.shape[2], options, seeds).to(device)
-    losses = train(detector, TrainingRows(rows, labels), options, seeds)
-    for i, estimator in enumerate(estimators):
-        estimator.losses_ = losses
-        estimator.detector_ = _member_slice(detector, options, i * options.members).to(device)
-        estimator.detector_.prepare()
+    # copies, so that the estimators stay what they were until all has gone well
+    ready = [copy.copy(e).prepared(X, y) for e, (X, y) in zip(estimators, sets, strict=True)]
+    options = ready[0].options
+    if any(one.options != options or one.rows.shape != ready[0].rows.shape for one in ready):
+        raise ValueError("estimators fitted together need equal parameters, and sets of one shape")
+    detector, losses = _trained(estimators[0], ready)
+    for i, (estimator, (fitted, *_)) in enumerate(zip(estimators, ready, strict=True)):
+        fitted.losses_ = list(losses)
+        fitted.detector_ = _members(detector, options, i * options.members)
+        estimator.__dict__ = fitted.__dict__
 
 
-def _member_slice(detector: Detector, options: DetectorOptions, start: int) -> Detector:
-    """The detector of members `start` to ``start + options.members``."""
+def _trained(first: Estimator, ready: Sequence[Prepared]) -> tuple[Detector, list[float]]:
+    """One detector with the members of all estimators, and the mean loss of each epoch."""
+    options, seeds = ready[0].options, [seed for one in ready for seed in one.seeds]
+    device = choose_device(options.device)
+    data = TrainingRows(
+        torch.from_numpy(np.stack([one.rows for one in ready])).to(device),
+        torch.from_numpy(np.stack([one.labels for one in ready])).to(device),
+    )
+    detector = make_detector(options.name, data.rows.shape[2], options, seeds).to(device)
+    with shown(type(first).__name__, verbose=first.verbose) as progress:
+        return detector, train(detector, data, options, seeds, progress=progress, patience=first.patience)
+
+
+def _members(detector: Detector, options: DetectorOptions, start: int) -> Detector:
+    """The detector of members `start` to ``start + options.members``, ready to score."""
     members = slice(start, start + options.members)
     own = make_detector(options.name, detector.width, options, range(options.members))
     own.load_state_dict({name: tensor[members] for name, tensor in detector.state_dict().items()})
+    own.to(next(detector.parameters()).device).prepare()
     return own

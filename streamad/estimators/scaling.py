@@ -8,6 +8,11 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+Kind = Literal["standard", "minmax", "none"]
+
+LIMIT = 1e12
+"""Scaled values are held within plus or minus this, so that squares of what a network makes of them stay finite."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
@@ -17,18 +22,28 @@ class Scaling:
     factor: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, x: NDArray[np.float64], kind: Literal["standard", "minmax", "none"]) -> Self:
-        """Learn from rows [n, D]; a constant column keeps its scale."""
+    def fit(cls, x: NDArray[np.float64], kind: Kind) -> Self:
+        """Learn from rows [n, D]; a constant column keeps its scale.
+
+        Raises `ValueError` where values are so large that their spread is not finite.
+        """
         if kind == "none":
             return cls(np.zeros(x.shape[1]), np.ones(x.shape[1]))
-        if kind == "minmax":
-            centre, spread = x.min(0), np.ptp(x, 0)
-        else:
-            centre, spread = x.mean(0), x.std(0)
-        spread[spread <= np.finfo(np.float64).eps * np.abs(centre)] = 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            if kind == "minmax":
+                centre, spread = x.min(0), np.ptp(x, 0)
+            else:
+                centre, spread = x.mean(0), x.std(0)
+        if not np.isfinite(spread).all():
+            raise ValueError(
+                f"the values in column {np.argmin(np.isfinite(spread))} of X are too large to be scaled"
+            )
+        least = np.finfo(np.float64)
+        spread[spread <= np.maximum(least.eps * np.abs(centre), least.tiny)] = 1.0
         return cls(centre, 1 / spread)
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
         """Scale rows [n, D]."""
-        scaled: NDArray[np.float32] = ((x - self.centre) * self.factor).astype(np.float32)
-        return scaled
+        with np.errstate(over="ignore"):
+            scaled = (x - self.centre) * self.factor
+        return np.clip(scaled, -LIMIT, LIMIT, out=scaled).astype(np.float32)

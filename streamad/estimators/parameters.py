@@ -1,0 +1,44 @@
+"""What an estimator's parameters may be: their annotations say it, and a fit checks them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+from sklearn.base import BaseEstimator
+
+from streamad.models.options import MOST_MEMBERS
+
+Count = Annotated[int, Field(ge=1)]
+Members = Annotated[int, Field(ge=1, le=MOST_MEMBERS)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 40)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+
+_Estimator = TypeVar("_Estimator", bound=BaseEstimator)
+
+
+def checked(estimator: _Estimator) -> _Estimator:
+    """An unfitted copy with the same parameters as plain Python values.
+
+    Raises `ValueError`, in one sentence, where a parameter is not what its annotation says.
+    """
+    kind: Any = type(estimator)
+    given: dict[str, Any] = estimator.get_params(deep=False)
+    try:
+        plain: _Estimator = _adapter(kind).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, why = str(first["loc"][0]), first["msg"].removeprefix("Input ")
+        raise ValueError(f"{kind.__name__}: {name} is {given[name]!r}, but {why}") from None
+    return plain
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -1,0 +1,59 @@
+"""What may be given as X and y, and one sentence for everything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+Table = ArrayLike | pl.DataFrame
+
+
+def numbers(estimator: BaseEstimator, X: Table, *, fitting: bool) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
+    """The rows of X [n, D], all finite. A fit notes the number and names of the columns, which later ones must have.
+
+    Raises `ValueError`, or `TypeError` for a sparse matrix, where X is anything else.
+    """
+    x: NDArray[np.float64] = validate_data(
+        estimator, _plain(X), dtype=np.float64, ensure_all_finite=False, reset=fitting
+    )
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        found = "NaN, a missing value," if np.isnan(x[row, column]) else "infinity"
+        names = getattr(estimator, "feature_names_in_", range(x.shape[1]))
+        raise ValueError(f"X holds {found} in row {row}, column {names[column]}: every value must be finite")
+    return x
+
+
+def _plain(X: Table) -> Table:  # noqa: N803  # scikit-learn's name
+    """A polars frame as one of floats, everything else as it is."""
+    if isinstance(X, pl.LazyFrame):
+        raise TypeError("X is a lazy frame: collect() it first")
+    if not isinstance(X, pl.DataFrame):
+        return X
+    for name, kind in X.schema.items():
+        if not (kind.is_numeric() or kind == pl.Boolean):
+            raise ValueError(
+                f"column {name!r} of X is {kind}, not numeric: leave it out or encode it as numbers"
+            )
+    return X.cast(pl.Float64)
+
+
+def labels(y: ArrayLike | None, count: int) -> NDArray[np.int8]:
+    """The labels of `count` rows [n]: 1 anomaly, 0 normal, -1 unlabeled; None means that all are unlabeled.
+
+    Raises `ValueError` where y is anything else.
+    """
+    if y is None:
+        return np.full(count, -1, np.int8)
+    found = np.asarray(y)
+    if found.shape != (count,):
+        raise ValueError(
+            f"y must hold one label for each of the {count} rows of X, but its shape is {found.shape}"
+        )
+    wrong = [label for label in found.tolist() if label not in (1, 0, -1)]
+    if wrong:
+        raise ValueError(f"y may hold 1 (anomaly), 0 (normal) and -1 (unlabeled), but not {wrong[0]!r}")
+    return found.astype(np.int8)
