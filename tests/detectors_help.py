@@ -71,4 +71,4 @@ def trained(name, data, *, seeds=SEEDS[:3], settings=None, **changes):
 
 def weights(made):
     """All that was learned, buffers included, [K, P]."""
-    return torch.cat([value.flatten(1) for value in made.state_dict().values()], dim=1)
+    return torch.cat([value.reshape(len(value), -1) for value in made.state_dict().values()], dim=1)
