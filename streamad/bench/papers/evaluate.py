@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from streamad.bench.papers.active import queries_a_round
 from streamad.bench.papers.datasets import DataSet, load
-from streamad.bench.papers.methods import METHODS, ActiveEntry, SplitEntry
+from streamad.bench.papers.entries import ActiveEntry, SplitEntry
+from streamad.bench.papers.methods import METHODS
 from streamad.bench.papers.tables import PLAIN, TABLES, Setting, split_for
 from streamad.errors import TrainingError
 

@@ -31,6 +31,7 @@ POLLUTIONS: Final = (0.0, 0.01, 0.05, 0.1)
 LABELS: Final = (0.0, 0.01, 0.05)
 KNOWN_FAMILIES: Final = (1, 2, 4)
 _POLLUTION_NORMALS = 3_000
+_POLLUTION_TESTED = 5_000
 _CLUSTERS = 4
 _FAMILY_NORMALS = 3_000
 _FAMILY_LABELS = 30
@@ -104,9 +105,9 @@ def clustered_split(data: DataSet, seed: int) -> Split:
 def pollution_split(data: DataSet, seed: int, pollution: float, labels: float) -> Split:
     """60:40, stratified; `pollution` is the share of anomalies among the unlabeled rows, `labels` as gamma_l.
 
-    The training normals are cut so that the set's anomalies suffice for the most of both, and to what trains in
-    seconds. With one seed all shares have the same normals and the same test rows, and fewer labels or polluting
-    rows are a part of the more.
+    The training normals are cut so that the set's anomalies suffice for the most of both, and training and test to
+    what takes seconds. With one seed all shares have the same normals and the same test rows, and fewer labels or
+    polluting rows are a part of the more.
     """
     rng = np.random.default_rng(seed)
     normal, anomalous = _shuffled(data, rng)
@@ -115,7 +116,8 @@ def pollution_split(data: DataSet, seed: int, pollution: float, labels: float) -
     hidden = share_of_whole(kept, pollution)
     labeled = share_of_whole(kept + hidden, labels)
     unlabeled = np.concatenate([normal[:kept], anomalous[a - hidden : a]])
-    return _split(data, unlabeled, anomalous[:labeled], np.concatenate([normal[n:], anomalous[a:]]))
+    test = rng.permutation(np.concatenate([normal[n:], anomalous[a:]]))[:_POLLUTION_TESTED]
+    return _split(data, unlabeled, anomalous[:labeled], test)
 
 
 def family_split(data: DataSet, seed: int, known: int) -> Split:
@@ -137,25 +139,6 @@ def family_split(data: DataSet, seed: int, known: int) -> Split:
     note = "labels of " + ", ".join(sorted({str(data.family[row]) for row in labeled}))
     unknown = np.concatenate([np.zeros(len(others), dtype=bool), unknown])
     return _split(data, train, labeled, np.concatenate([others, tested]), note, unknown)
-
-
-def novelty_split(data: DataSet, seed: int) -> Split:
-    """Figure 4 of the UAI paper on KDDCUP-Rev: 60 % of the normal rows and of ten families train, the rest tests.
-
-    The other families are known to the test alone. The training rows are unlabeled: an active method asks.
-    Raises `ValueError` where the data set names no families.
-    """
-    if data.family is None:
-        raise ValueError(f"{data.name} has no families of anomalies")
-    rng = np.random.default_rng(seed)
-    families = np.unique(data.family[data.y == 1])
-    seen = rng.permutation(families)[:10]
-    train = [_first_share(rng.permutation(np.flatnonzero(data.family == name))) for name in (NORMAL, *seen)]
-    rows = np.concatenate(train)
-    test = np.setdiff1d(np.arange(len(data.y)), rows)
-    unknown = (data.y[test] == 1) & ~np.isin(data.family[test], seen)
-    note = "train: " + ", ".join(sorted(map(str, seen)))
-    return _split(data, rows, rows[:0], test, note, unknown)
 
 
 def share_of_whole(others: int, share: float) -> int:
@@ -205,10 +188,6 @@ def _normals_for(anomalies: int) -> int:
     hidden = pollution / (1 - pollution)
     each = hidden + (1 + hidden) * labels / (1 - labels)
     return math.floor((anomalies - 1) / each)
-
-
-def _first_share(rows: Rows) -> Rows:
-    return rows[: round(TRAIN_SHARE * len(rows))]
 
 
 def _draw_families(

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from streamad.bench.papers.entries import ActiveEntry
 from streamad.bench.papers.evaluate import Cell, Outcome
 from streamad.bench.papers.halves import half_of
-from streamad.bench.papers.methods import METHODS, ActiveEntry
+from streamad.bench.papers.methods import METHODS
 from streamad.bench.papers.tables import PLAIN, TABLES
 
 _HALVES: Final = ("development", "report")

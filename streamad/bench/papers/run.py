@@ -14,9 +14,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from streamad.bench.papers.datasets import file_of
+from streamad.bench.papers.entries import Entry
 from streamad.bench.papers.evaluate import Cell, Outcome, evaluate
 from streamad.bench.papers.kept import Kept
-from streamad.bench.papers.methods import METHODS, Entry
+from streamad.bench.papers.methods import METHODS
 from streamad.bench.papers.tables import TABLES, Setting, Table
 from streamad.errors import TrainingError
 
@@ -102,9 +103,11 @@ def _cells(table: Table, dataset: str, choice: Choice) -> Iterator[Cell]:
 
 
 def _runs(method: str, entry: Entry, setting: Setting, table: Table, choice: Choice) -> bool:
-    chosen = not choice.methods or method in choice.methods
-    labels = table.name != "pollution" or setting.labels > 0 or setting.families > 0
-    return chosen and entry.installed and (labels or not entry.needs_labels)
+    if not entry.installed or (choice.methods and method not in choice.methods):
+        return False
+    if len(table.settings) == 1 or setting.families:
+        return True
+    return entry.labels != ("ignored" if setting.labels else "needed")
 
 
 def _computed(cells: Sequence[Cell], folder: Path, jobs: int) -> _Computed:

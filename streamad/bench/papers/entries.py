@@ -1,0 +1,82 @@
+"""What the tables know of a method beside its scores."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import streamad
+from streamad.bench.papers.active import ActiveMethod
+from streamad.bench.papers.baselines import Method
+
+Labels = Literal["needed", "used", "ignored"]
+
+_PACKAGE = Path(streamad.__file__).parent
+_PROTOCOL = ("bench/papers/datasets.py", "bench/papers/protocols.py", "bench/papers/evaluate.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What is known of a method beside how to make it."""
+
+    sources: tuple[str, ...]
+    """Files and folders of streamad whose code decides the scores: where it changes, kept results no longer count."""
+    labels: Labels = "used"
+    """What labeled anomalies are to it; one that ignores them runs without them where a table varies their number."""
+    package: str = ""
+    """The package of the `bench` extra that it needs."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+    @property
+    def code(self) -> str:
+        """A digest of the code that decides its scores, comments and docstrings aside."""
+        return _digest((*_PROTOCOL, *self.sources))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitEntry(Entry):
+    """A method that is trained on a split and judged by its scores of the test rows."""
+
+    make: Callable[[str], Method]
+    """By the data set's name, since the papers choose their networks by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveEntry(Entry):
+    """A method that asks about rows, and is judged by how many of them are anomalies."""
+
+    make: Callable[[str], ActiveMethod]
+    """By the data set's name."""
+
+
+@functools.cache
+def _digest(sources: tuple[str, ...]) -> str:
+    found = hashlib.sha256()
+    for source in sources:
+        path = _PACKAGE / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found.update(_essence(file.read_text(encoding="utf-8")).encode())
+    return found.hexdigest()[:16]
+
+
+def _essence(text: str) -> str:
+    """A module's syntax tree without its docstrings, as text; comments are not in it."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [line for line in node.body if not _is_text(line)]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
