@@ -10,6 +10,7 @@ import torch
 from streamad import models
 from streamad.models.base import make_detector
 from streamad.models.options import DetectorOptions
+from streamad.models.randomness import MemberRandom
 from streamad.training.loop import TrainingRows, train
 
 torch.set_num_threads(1)  # as the trainer process does; small products gain nothing from more
@@ -67,6 +68,16 @@ def trained(name, data, *, seeds=SEEDS[:3], settings=None, **changes):
     options = OPTIONS.model_copy(update={"settings": settings or {}, **changes})
     made = make_detector(name, data.rows.shape[2], options, seeds)
     return made, train(made, data, options, seeds)
+
+
+def worn(made, steps=3):
+    """A fresh detector whose running statistics have moved."""
+    random = MemberRandom(range(made.members))
+    for step in range(steps):
+        x = torch.randn(made.members, 50, made.width, generator=generator(step)) * 3 + 1
+        for stage in made.train().stages():
+            stage.loss(x, torch.full(x.shape[:2], -1, dtype=torch.int8), 1.0, random)
+    return made.eval()
 
 
 def weights(made):

@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from detectors_help import DETECTORS, worn
 
 from streamad.features.encoder import Encoder
 from streamad.features.options import FeatureOptions
-from streamad.models.base import make_detector
+from streamad.models.base import find_detector, make_detector
 from streamad.models.head_features import LIMIT, FeatureStats, raw_features
 from streamad.models.options import DetectorOptions
 from streamad.models.scoring_model import CHUNK, ScoringModel
@@ -15,14 +16,17 @@ from streamad.records.schema import Schema
 SCHEMA = Schema(fields={"a": "numeric", "proto": "categorical", "b": "numeric"})
 VALUES = (("", "tcp", "udp"),)
 OPTIONS = DetectorOptions(members=3, hidden=(5, 4), latent=2)
+SEEDS = (1, 2, 3)
+FOR_FEEDS = tuple(name for name in DETECTORS if find_detector(name).FEEDS)
 
 
-def parts(name="dp_vae"):
+def parts(name="dp_vae", norm=0):
+    options = OPTIONS.model_copy(update={"name": name, "settings": {"norm": norm}})
     generator = np.random.default_rng(0)
     numbers, codes = generator.normal(size=(50, 2)), generator.integers(1, 3, (50, 1)).astype(np.int32)
     encoder = Encoder.fit(SCHEMA, numbers, codes, VALUES, FeatureOptions())
-    detector = make_detector(name, encoder.width, OPTIONS, seed=1)
-    manifest = {"encoder": encoder.meta(), "detector": OPTIONS.model_copy(update={"name": name}).model_dump()}
+    detector = worn(make_detector(name, encoder.width, options, SEEDS))
+    manifest = {"encoder": encoder.meta(), "detector": options.model_dump()}
     stats = FeatureStats(torch.zeros(7), torch.ones(7))
     tensors = {f"encoder.{key}": value for key, value in encoder.tensors().items()}
     tensors |= {f"model.{key}": value.numpy() for key, value in detector.state_dict().items()}
@@ -30,17 +34,18 @@ def parts(name="dp_vae"):
     return manifest, tensors
 
 
-def model(name="dp_vae"):
-    return ScoringModel.from_parts(*parts(name), "cpu", 1)
+def model(name="dp_vae", norm=0):
+    return ScoringModel.from_parts(*parts(name, norm), "cpu", 1)
 
 
 def rows(n, width=5):
     return np.random.default_rng(2).normal(size=(n, width)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["dae", "dp_vae"])
-def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name):
-    scorer, x = model(name), rows(3 * CHUNK + 17)
+@pytest.mark.parametrize("norm", [0, 1])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name, norm):
+    scorer, x = model(name, norm), rows(3 * CHUNK + 17)
     whole, shares = scorer.score(x), scorer.field_shares(x)
     for size in (1, 2, 63, 64, 65, 100, CHUNK - 1, CHUNK, CHUNK + 1, 1000):
         cuts = [x[i : i + size] for i in range(0, len(x), size)][:40]
@@ -53,10 +58,10 @@ def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name):
 
 @pytest.mark.parametrize("width", [1, 5, 7, 9, 11, 31, 118])
 @pytest.mark.parametrize(("members", "hidden", "latent"), [(5, (32, 16), 8), (1, (9,), 5), (3, (5, 7), 1)])
-@pytest.mark.parametrize("name", ["dae", "dp_vae"])
+@pytest.mark.parametrize("name", FOR_FEEDS)
 def test_a_row_scores_alike_at_every_place_of_a_chunk(name, width, members, hidden, latent):
     options = DetectorOptions(members=members, hidden=hidden, latent=latent)
-    detector = make_detector(name, width, options, seed=1)
+    detector = make_detector(name, width, options, range(members))
     detector.prepare()
     row = torch.randn(1, width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -70,7 +75,7 @@ def test_a_row_scores_alike_at_every_place_of_a_chunk(name, width, members, hidd
 
 def test_the_score_is_the_mean_over_the_members_and_the_features_are_latents_and_level():
     scorer, x = model(), rows(5)
-    detector = make_detector("dp_vae", 5, OPTIONS, seed=1)
+    detector = worn(make_detector("dp_vae", 5, OPTIONS, SEEDS))
     scores, latents = detector.score(torch.from_numpy(x))
     scored = scorer.score(x)
     assert scored.score == pytest.approx(scores.mean(0).detach().numpy(), rel=1e-5)
