@@ -4,29 +4,24 @@ import json
 
 import numpy as np
 import pytest
-import torch
+from detectors_help import DETECTORS
 
 from streamad.errors import TrainingError
 from streamad.features.encoder import Encoder
 from streamad.features.options import FeatureOptions
+from streamad.models.base import find_detector
 from streamad.models.head import Head, Site
 from streamad.models.options import DetectorOptions
 from streamad.models.scoring_model import ScoringModel, part
 from streamad.records.schema import Schema
-from streamad.training import loop
 from streamad.training.fit import fit
 from streamad.training.holdout import held_out
 from streamad.training.snapshot import Snapshot
 
 SCHEMA = Schema(fields={"a": "numeric", "b": "numeric", "proto": "categorical"})
 VALUES = (("", "tcp", "udp"),)
-OPTIONS = DetectorOptions(members=3, hidden=(6,), latent=2, epochs=2, batch=32)
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setattr(loop, "MIN_STEPS", 30)
+OPTIONS = DetectorOptions(members=3, hidden=(6,), latent=2, epochs=2, min_steps=30, batch=32)
+FOR_FEEDS = tuple(name for name in DETECTORS if find_detector(name).FEEDS)
 
 
 def snapshot(rows=200, labels=0, seed=1, version=4, name="dp_vae", **detector):
@@ -56,7 +51,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(one[key].tobytes() == other[key].tobytes() for key in one)
 
 
-@pytest.mark.parametrize("name", ["dae", "dp_vae"])
+@pytest.mark.parametrize("name", FOR_FEEDS)
 def test_fitting_twice_gives_equal_artifacts_and_the_version_changes_the_weights(name):
     manifest, tensors = fit(snapshot(labels=6, name=name))
     again, equal = fit(snapshot(labels=6, name=name))
@@ -136,8 +131,9 @@ def test_without_labels_the_head_is_the_prior():
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 20])
 @pytest.mark.parametrize("labels", [0, 1, 2])
-def test_the_smallest_windows_give_a_model_that_scores(rows, labels):
-    manifest, tensors = fit(snapshot(rows, labels))
+@pytest.mark.parametrize("name", FOR_FEEDS)
+def test_the_smallest_windows_give_a_model_that_scores(name, rows, labels):
+    manifest, tensors = fit(snapshot(rows, labels, name=name, min_steps=4))
     assert len(tensors["reference.score"]) >= 1
     assert manifest["data"]["trained_rows"] >= 1
     for tensor in tensors.values():
