@@ -75,16 +75,7 @@ def train(
 
     Raises `TrainingError` where there is nothing to train on, or a loss is not finite.
     """
-    if not data.rows.shape[1]:
-        raise TrainingError("there are no records to train on")
-    run = Training(detector, data, options, seeds)
-    losses = [loss for stage in run.stages[:-1] for loss in run.stage(stage, progress)]
-    last = run.stage(run.stages[-1], progress)
-    losses += last if patience is None else _until_flat(last, patience, run.settling)
-    detector.eval()
-    with torch.no_grad():
-        detector.finish(data.parts(detector.members))
-    return losses
+    return Training(detector, data, options, seeds).run(progress, patience)
 
 
 class Training:
@@ -93,6 +84,8 @@ class Training:
     def __init__(
         self, detector: Detector, data: TrainingRows, options: DetectorOptions, seeds: Sequence[int]
     ) -> None:
+        if not data.rows.shape[1]:
+            raise TrainingError("there are no records to train on")
         device = data.rows.device
         self.stages = detector.stages()
         self.data = data
@@ -104,6 +97,19 @@ class Training:
         whole = max(options.epochs, math.ceil(options.min_steps / self._steps))
         self._epochs = [max(1, round(whole * stage.epochs)) for stage in self.stages]
         self._done = 0
+
+    def run(self, progress: Progress | None = None, patience: int | None = None) -> list[float]:
+        """All stages, as `train` says; returns the mean loss of each epoch."""
+        losses = [loss for stage in self.stages[:-1] for loss in self.stage(stage, progress)]
+        last = self.stage(self.stages[-1], progress)
+        losses += last if patience is None else _until_flat(last, patience, self.settling)
+        self._finish()
+        return losses
+
+    def _finish(self) -> None:
+        self._detector.eval()
+        with torch.no_grad():
+            self._detector.finish(self.data.parts(self._detector.members))
 
     def stage(self, stage: Stage, progress: Progress | None) -> Iterator[float]:
         """One stage, from its beginning to its end: the mean loss of each epoch."""
@@ -139,6 +145,7 @@ class Training:
             for x, y in islice(self.batches(), steps):
                 self.step(self._adam, stage, x, y, 1.0, self._options.learning_rate)
                 steps -= 1
+        self._finish()
 
     def optimiser(self, stage: Stage) -> EnsembleAdam:
         """A fresh one for what the stage trains."""
