@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+from detectors_help import DETECTORS
 
 from streamad.cli import parser
 from streamad.config import load_config
+from streamad.models.base import find_detector
+from streamad.records import template
 from streamad.runtime.committer import Committer
 from streamad.state.store import Store
 
@@ -34,6 +37,13 @@ def test_the_config_in_the_readme_is_one(tmp_path):
     config = load_config(tmp_path / "feed.yaml")
     assert (config.feed, config.alerts.budget, config.schema_.key) == ("conn", "20/h", "uid")
     assert set(config.model_dump(by_alias=True)) == set(re.findall(r"^(\w+):", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("text", [*blocks("yaml"), template._REST])
+def test_a_config_names_every_detector_that_a_feed_can_have(text):
+    (section,) = re.findall(r"^detector:.*\n(?:[ ].*\n)*", text, re.MULTILINE)
+    for name in DETECTORS:
+        assert bool(re.search(rf"\b{name}\b", section)) == find_detector(name).FEEDS
 
 
 def test_the_examples_of_the_formats_have_the_keys_of_the_golden_files():
