@@ -190,6 +190,21 @@ def test_the_loss_falls():
     assert losses[-1] < 0.8 * losses[0]
 
 
+class Cliff(Spy):
+    """Its loss is finite where its gradient is not."""
+
+    def loss(self, x, y, progress, random):
+        return super().loss(x, y, progress, random) * 0 + self.weight[:, 0].sqrt()
+
+
+def test_a_last_step_into_nowhere_is_a_training_error_whenever_it_comes():
+    data, options = numbered(-1), OPTIONS.model_copy(update={"epochs": 1, "min_steps": 1})
+    with pytest.raises(TrainingError, match="not all weights are finite"):
+        train(Cliff(), data, options, SEEDS[:3])
+    with pytest.raises(TrainingError, match="not all weights are finite"):
+        Training(Cliff(), data, options, SEEDS[:3]).go_on(1)
+
+
 def test_nothing_to_train_on_is_a_training_error():
     with pytest.raises(TrainingError, match="no records"):
         trained("dae", rows(0))

@@ -73,7 +73,7 @@ def train(
     stage ends after so many epochs in which the members' mean loss was never below all before; epochs of
     warm-up and annealing do not count, since what the loss consists of still changes.
 
-    Raises `TrainingError` where there is nothing to train on, or a loss is not finite.
+    Raises `TrainingError` where there is nothing to train on, or a loss or a weight is not finite.
     """
     return Training(detector, data, options, seeds).run(progress, patience)
 
@@ -107,7 +107,10 @@ class Training:
         return losses
 
     def _finish(self) -> None:
+        """Leave training mode. Raises `TrainingError` where the last steps led nowhere."""
         self._detector.eval()
+        if not all(bool(weight.isfinite().all()) for weight in self._detector.parameters()):
+            raise TrainingError("the training diverged: not all weights are finite")
         with torch.no_grad():
             self._detector.finish(self.data.parts(self._detector.members))
 
