@@ -9,13 +9,16 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import streamad
 from streamad.bench.papers.active import ActiveMethod
 from streamad.bench.papers.baselines import Method
 
 Labels = Literal["needed", "used", "ignored"]
+
+DETECTORS: Final = ("estimators", "models", "training")
+"""The sources of streamad's own detectors."""
 
 _PACKAGE = Path(streamad.__file__).parent
 _PROTOCOL = ("bench/papers/datasets.py", "bench/papers/protocols.py", "bench/papers/evaluate.py")

@@ -77,7 +77,7 @@ def judge(cell: Cell, split: Split, scores: Scores) -> float:
     a score is no finite number.
     """
     if not np.isfinite(scores).all():
-        raise TrainingError(f"{cell.method} on {cell.dataset} gave a score that is no finite number")
+        raise TrainingError("it gave a score that is no finite number")
     if split.unknown is not None:
         top = np.argsort(-scores, kind="stable")[: int(split.test_y.sum())]
         return 100 * float(split.unknown[top].sum() / split.unknown.sum())

@@ -7,10 +7,12 @@ from typing import Final
 
 from streamad.bench.papers import baselines
 from streamad.bench.papers.active import active_trees
-from streamad.bench.papers.baselines import Scores, for_each
-from streamad.bench.papers.entries import ActiveEntry, Entry, Labels, SplitEntry
+from streamad.bench.papers.baselines import Method, Scores, for_each, on_codes
+from streamad.bench.papers.deep import HIDDEN, OTHER_HIDDEN, coding
+from streamad.bench.papers.entries import DETECTORS, ActiveEntry, Entry, Labels, SplitEntry
 from streamad.bench.papers.outside import deepod_detector, pyod_detector
 from streamad.bench.papers.protocols import Split
+from streamad.estimators.detectors import AE
 
 
 def _plain(score: Callable[[Split, int], Scores], labels: Labels) -> SplitEntry:
@@ -23,6 +25,17 @@ def _other(package: str, score: Callable[[Split, int], Scores], labels: Labels) 
     method = for_each(score)
     sources = ("bench/papers/baselines.py", "bench/papers/outside.py")
     return SplitEntry(make=lambda _: method, sources=sources, labels=labels, package=package)
+
+
+def _hybrid(score: Callable[[Split, int], Scores]) -> SplitEntry:
+    """A baseline on the code of an autoencoder, which Deep SAD's authors call a hybrid."""
+
+    def make(dataset: str) -> Method:
+        hidden = HIDDEN.get(dataset, OTHER_HIDDEN)
+        return on_codes(coding(lambda seed: AE(hidden=hidden, seed=seed, device="cpu")), for_each(score))
+
+    sources = ("bench/papers/baselines.py", "bench/papers/deep.py", *DETECTORS)
+    return SplitEntry(make=make, sources=sources, labels="ignored")
 
 
 _BASELINES: Final[Mapping[str, Entry]] = {
@@ -40,14 +53,19 @@ _BASELINES: Final[Mapping[str, Entry]] = {
 
 _SVM: Final = _plain(baselines.one_class_svm, "ignored")
 
+_HYBRIDS: Final = {
+    "oc-svm hybrid": _hybrid(baselines.one_class_svm),
+    "knn hybrid": _hybrid(baselines.neighbours),
+}
+
 METHODS: Final[Mapping[str, Mapping[str, Entry]]] = {
-    "deep-sad-table-6": {"oc-svm raw": _SVM, **_BASELINES},
+    "deep-sad-table-6": {"oc-svm raw": _SVM, **_BASELINES, **_HYBRIDS},
     "dp-vae-table-6": {"oc-svm": _SVM, **_BASELINES},
     "uainets-table-1": {
         "active extratrees": ActiveEntry(make=lambda _: active_trees, sources=("bench/papers/active.py",)),
     },
-    "ae-sad-table-2": {"oc-svm": _SVM, **_BASELINES},
-    "clustered": {"oc-svm": _SVM, **_BASELINES},
+    "ae-sad-table-2": {"oc-svm": _SVM, **_BASELINES, **_HYBRIDS},
+    "clustered": {"oc-svm": _SVM, **_BASELINES, **_HYBRIDS},
     "pollution": {"oc-svm": _SVM, **_BASELINES},
     "ablation": {},
 }
