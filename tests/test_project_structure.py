@@ -196,7 +196,18 @@ def test_no_file_is_much_above_three_hundred_lines():
 
 
 def test_what_is_public_is_this():
-    estimators = set("AE AESAD DAE DPVAE MMLDPVAE MMLVAE VAE DeepSAD DeepSVDD Supervised".split())
+    estimators = {
+        "AE",
+        "AESAD",
+        "DAE",
+        "DPVAE",
+        "MMLDPVAE",
+        "MMLVAE",
+        "VAE",
+        "DeepSAD",
+        "DeepSVDD",
+        "Supervised",
+    }
     assert set(streamad.__all__) == estimators | {"__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", streamad.__version__)
     assert {getattr(streamad, name).__name__ for name in estimators} == estimators

@@ -141,7 +141,8 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 f"all rows of X (n_samples = {len(rows)}) are labeled anomalies: others are needed to compare with"
             )
         if not self._labels:
-            rows, known = rows[known != 1], known[known != 1]
+            rows = rows[known != 1]
+            known = np.full(len(rows), -1, np.int8)
         self.scaling_ = Scaling.fit(rows, self.scaling)
         return self.scaling_.apply(rows), known
 

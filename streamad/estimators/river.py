@@ -31,6 +31,8 @@ class RiverDetector(AnomalyDetector):
     row does not have, or has as None or NaN, counts as its mean over that window, and one that the window did not
     have is left out until the next fit. Their order does not matter.
 
+    Scores have no upper limit, while River's `ROCAUC` puts its thresholds between 0 and 1: `RollingROCAUC` does not.
+
     Labels are River's targets: True or 1 for an anomaly, False or 0 for a normal row, None or -1 for neither.
     Pipelines and evaluations hand them on only to detectors that are supervised.
 
