@@ -118,15 +118,15 @@ def test_estimators_trained_on_all_splits_at_once_are_those_trained_alone():
 
 def test_active_trees_learn_from_the_answers_what_no_outlier_score_tells():
     rng = np.random.default_rng(0)
-    normal = np.stack([rng.normal(0, 1, 500), *(20 * rng.standard_t(2, (2, 500)))], axis=1)
-    anomalies = np.stack([rng.normal(4, 0.2, 110), *rng.normal(0, 20, (2, 110))], axis=1)
+    normal = rng.normal(0, (1, 20), (500, 2))
+    anomalies = rng.normal((4, 0), (0.2, 10), (110, 2))
     data = replace(small(normals=500, anomalies=110), x=np.concatenate([normal, anomalies]))
     assert queries_a_round(data) == 10
     forest = -IsolationForest(random_state=0).fit(data.x).score_samples(data.x)
     unaided = data.y[np.argsort(-forest)[:110]].mean()
     (found,) = active_trees(data, [0], 10)
-    assert unaided < 0.7
-    assert found > 0.9
+    assert unaided < 0.5
+    assert found > 0.7
 
 
 def test_active_trees_ask_about_as_many_rows_as_there_are_anomalies_equal_rows_too():
