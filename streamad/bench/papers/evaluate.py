@@ -20,6 +20,8 @@ from streamad.bench.papers.tables import PLAIN, TABLES, Setting, split_for
 from streamad.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamad.bench.papers.baselines import Scores
     from streamad.bench.papers.protocols import Split
 
@@ -53,18 +55,18 @@ def evaluate(cell: Cell, folder: Path) -> Outcome:
 
     Raises `UserError` where the data set's file is missing, `TrainingError` where a score is no finite number.
     """
-    data = _loaded(folder, cell.dataset)
     entry = METHODS[cell.table][cell.method]
     seeds = range(cell.seeds)
     if isinstance(entry, ActiveEntry):
+        data = _loaded(folder, cell.dataset)
         k = queries_a_round(data)
         began = time.perf_counter()
         values = entry.make(data.name)(data, seeds, k)
         return Outcome(tuple(values), f"{k} queries a round", time.perf_counter() - began)
     assert isinstance(entry, SplitEntry)
-    splits = [split_for(cell.table, data, cell.setting, seed) for seed in seeds]
+    splits = _splits(folder, cell.table, cell.dataset, cell.setting, seeds)
     began = time.perf_counter()
-    scores = entry.make(data.name)(splits, seeds)
+    scores = entry.make(cell.dataset)(splits, seeds)
     seconds = time.perf_counter() - began
     judged = tuple(judge(cell, split, one) for split, one in zip(splits, scores, strict=True))
     return Outcome(judged, _notes(splits), seconds)
@@ -86,11 +88,16 @@ def judge(cell: Cell, split: Split, scores: Scores) -> float:
 
 
 @functools.lru_cache(maxsize=1)
+def _splits(folder: Path, table: str, dataset: str, setting: Setting, seeds: range) -> tuple[Split, ...]:
+    """The cells of one data set and setting often follow each other."""
+    return tuple(split_for(table, _loaded(folder, dataset), setting, seed) for seed in seeds)
+
+
+@functools.lru_cache(maxsize=1)
 def _loaded(folder: Path, name: str) -> DataSet:
-    """The cells of one data set often follow each other."""
     return load(folder, name)
 
 
-def _notes(splits: list[Split]) -> str:
+def _notes(splits: Sequence[Split]) -> str:
     counts = Counter(split.note for split in splits if split.note)
     return "; ".join(text if n == len(splits) else f"{text} (x{n})" for text, n in counts.most_common(3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ def _elsewhere(cells: Sequence[Cell], folder: Path, jobs: int) -> _Computed:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare)
     try:
-        futures = {pool.submit(_attempt, cell, folder): cell for cell in cells}
+        with _deaf_to_interrupts():
+            futures = {pool.submit(_attempt, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BaseException:
@@ -145,9 +147,21 @@ def _elsewhere(cells: Sequence[Cell], folder: Path, jobs: int) -> _Computed:
     pool.shutdown()
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C, also during their imports: the parent hears it and stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _prepare() -> None:
-    """In a new process: one thread, and Ctrl-C left to the parent, who stops this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new process: one thread."""
     torch.set_num_threads(1)
     threadpool_limits(1)
 
