@@ -7,11 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from estimators_help import KINDS, small
+from estimators_help import KINDS, rows, small
 from sklearn.base import is_outlier_detector
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+
+from streamad import DeepSAD
 
 OTHER_LABELS = "its y holds the classes 1 and 2, where 2 is no label: what is neither 1, 0 nor -1 is refused"
 ELSEWHERE = "scikit-learn runs it only where SCIPY_ARRAY_API is set: see the test below"
@@ -65,3 +71,14 @@ def test_numpy_arrays_are_taken_with_scikit_learns_array_api_as_well():
 def test_no_estimator_says_that_it_is_an_outlier_detector_whose_scores_have_the_other_sign(kind):
     assert not is_outlier_detector(small(kind))
     assert not hasattr(kind, "score_samples")
+
+
+def test_a_grid_search_over_a_pipeline_finds_parameters():
+    x, _ = rows(90, anomalies=9)
+    y = np.repeat([1, 0], [9, 81])
+    pipeline = make_pipeline(StandardScaler(), small(DeepSAD))
+    grid = {"deepsad__epochs": np.array([1, 20]), "deepsad__learning_rate": [1e-9, 1e-2]}
+    search = GridSearchCV(pipeline, grid, scoring="roc_auc", cv=StratifiedKFold(3), error_score="raise")
+    search.fit(x, y)
+    assert search.best_score_ > 0.99
+    assert len(search.best_estimator_["deepsad"].losses_) == 2 * search.best_params_["deepsad__epochs"]
