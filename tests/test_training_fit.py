@@ -88,8 +88,9 @@ def test_the_manifest_says_where_the_model_comes_from():
     assert losses["last"] > 0
 
 
-def test_the_reference_is_the_held_out_rows_in_record_order_as_the_model_scores_them():
-    shot = snapshot()
+@pytest.mark.parametrize("name", FOR_FEEDS)
+def test_the_reference_is_the_held_out_rows_in_record_order_as_the_model_scores_them(name):
+    shot = snapshot(labels=6, name=name, settings={"norm": 1}, min_steps=4)
     manifest, tensors = fit(shot)
     held = held_out(shot.records, 1)
     model = ScoringModel.from_parts(manifest, tensors, "cpu", 1)
