@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ def bench(args: argparse.Namespace) -> int:
         check_target(target)
     _say_skipped(choice)
     failures: list[Finished] = []
-    with _progress(cells) as on_done:
+    with _stopped_by_sigterm_too(), _progress(cells) as on_done:
         outcomes = run(cells, folder, Kept(_kept_path(args), folder), args.jobs, _both(on_done, failures))
     rows = rows_of(outcomes)
     grids = grids_of(rows)
@@ -111,6 +112,16 @@ def _both(on_done: Callable[[Finished], None], failures: list[Finished]) -> Call
         on_done(finished)
 
     return done
+
+
+@contextmanager
+def _stopped_by_sigterm_too() -> Iterator[None]:
+    """SIGTERM does as Ctrl-C, so that it stops the other processes as well."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
