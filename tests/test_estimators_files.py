@@ -125,6 +125,12 @@ def test_a_file_that_is_not_there_is_what_it_is_in_python(tmp_path):
         DeepSAD.load(tmp_path / "nothing")
 
 
+def test_what_is_no_plain_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert complaint(tmp_path / "pipe") == "is no plain file"
+    assert complaint(tmp_path) == "is no plain file"
+
+
 def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "model"
     for content in (b"", b"\x80\x04K\x01.", b"PK\x03\x04 and so on", os.urandom(500)):

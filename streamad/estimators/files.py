@@ -71,6 +71,8 @@ def read(path: Path, kind: str) -> Saved:
 
 def _contents(path: Path) -> tuple[str, Arrays]:
     """The JSON text and the arrays, after their checksum."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise UserError(f"{path} is no plain file")
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
