@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DeepSVDD,
         Supervised,
     )
+    from streamad.estimators.uai import UAI
 
 __all__ = [
     "AE",
@@ -30,6 +31,7 @@ __all__ = [
     "DPVAE",
     "MMLDPVAE",
     "MMLVAE",
+    "UAI",
     "VAE",
     "DeepSAD",
     "DeepSVDD",
@@ -39,7 +41,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ELSEWHERE: dict[str, str] = {}
+_ELSEWHERE = {"UAI": "uai"}
 """The modules of streamad.estimators that hold the estimators which ``detectors`` does not."""
 
 

@@ -10,22 +10,20 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict, Field
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import ClassifierTags, Tags
+from pydantic import Field
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from streamad.errors import UserError
 from streamad.estimators import files
 from streamad.estimators.parameters import Count, Device, Members, Rate, Seed, Weight, Width, checked
 from streamad.estimators.progress import shown
+from streamad.estimators.saved import SavedEstimator
 from streamad.estimators.scaling import Scaling
 from streamad.estimators.tables import Table, labels, numbers
 from streamad.models.base import Detector, find_detector, make_detector
@@ -34,13 +32,15 @@ from streamad.models.randomness import member_seeds
 from streamad.models.scoring_model import SCORE_LIMIT, choose_device
 from streamad.training.loop import TrainingRows, train
 
+LABELED_SHARE = 0.125
+"""Labeled rows beyond a batch's size that a UAI layer sees, as a share of it."""
 FEW, MANY = 32, 2048
 """Rows that are scored at a time, filled up with zeros: the last bits of a product depend on its shape, so there
 are only two, one for a handful of rows."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A detector of anomalies in tables of numbers. Higher score = more anomalous, as in PyOD.
 
     Hence it is no `OutlierMixin` of scikit-learn, and has no `score_samples`: their signs mean the opposite.
@@ -60,7 +60,6 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     After a fit: `losses_`, the mean loss of each epoch; `n_features_in_`, and `feature_names_in_` where X had them.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
     _detector: ClassVar[str]
     _labels: ClassVar[bool] = False
     """Whether labeled anomalies are trained on; otherwise they are left out."""
@@ -92,55 +91,37 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     def transform(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The members' codes of each row of X [n, D], side by side: [n, K * d]."""
-        _, latents = self._score(X)
+        _, latents = self.scores_and_codes(X)
         return latents.transpose(1, 0, 2).reshape(latents.shape[1], -1)
 
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to one file: safetensors, with all else as JSON in its header.
+    def move(self, device: str) -> None:
+        """Use another device than the parameters say."""
+        self.device = device
 
-        A file of that name is replaced once the new one is complete.
-        """
-        check_is_fitted(self)
-        values, arrays = self._state()
-        files.write(Path(path), files.Saved(files.describe(checked(self)), values, arrays))
-
-    @classmethod
-    def load(cls, path: str | Path, *, device: str | None = None) -> Self:
-        """The estimator that `save` wrote; `device` replaces the one that it has. Nothing in the file is run.
-
-        Raises `UserError`, in one sentence, for a file that is damaged, foreign or another class's.
-        """
-        saved = files.read(Path(path), cls.__name__)
-        try:
-            parameters = {name: files.revive(one) for name, one in saved.estimator["parameters"].items()}
-            estimator = checked(cls(**parameters))
-            estimator.device = device or estimator.device
-            cls._restore(estimator, saved.values, saved.arrays)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise UserError(f"{path} does not hold what it should: {error}") from None
-        return estimator
-
-    def __sklearn_tags__(self) -> Tags:
-        """What scikit-learn may know: y, if any, is of two classes."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags = ClassifierTags(multi_class=False)
-        return tags
-
-    def prepared(self, X: Table, y: ArrayLike | None) -> Prepared:  # noqa: N803  # scikit-learn's name
+    def prepared(self, X: Table, y: ArrayLike | None, *, jointly: bool) -> Prepared:  # noqa: N803  # scikit-learn's name
         """For `fit_many`: what this estimator is trained on; notes its columns and their scaling."""
         checked(self)
-        rows, known = self._prepared(X, y)
-        return Prepared(self, self._options(), self._seeds(), rows, known)
+        rows, known = self._prepared(X, y, all_labels=self._labels or jointly)
+        options = self._options()
+        if jointly:
+            options = options.model_copy(update={"head": True, "labeled_share": LABELED_SHARE})
+        return Prepared(self, options, self._seeds(), rows, known)
 
-    def _prepared(self, X: Table, y: ArrayLike | None) -> tuple[NDArray[np.float32], NDArray[np.int8]]:  # noqa: N803
-        """The scaled rows that are trained on [n, D], and their labels [n]."""
+    def _prepared(
+        self,
+        X: Table,  # noqa: N803  # scikit-learn's name
+        y: ArrayLike | None,
+        *,
+        all_labels: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        """The scaled rows that are trained on [n, D], and their labels [n]; without labels no labeled anomalies."""
         rows = numbers(self, X, fitting=True)
         known = labels(y, len(rows))
         if (known == 1).all():
             raise ValueError(
                 f"all rows of X (n_samples = {len(rows)}) are labeled anomalies: others are needed to compare with"
             )
-        if not self._labels:
+        if not all_labels:
             rows = rows[known != 1]
             known = np.full(len(rows), -1, np.int8)
         self.scaling_ = Scaling.fit(rows, self.scaling)
@@ -177,7 +158,7 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             raise ValueError(f"seed holds {len(self.seed)} numbers, but there are {self.members} members")
         return [int(seed) for seed in self.seed]
 
-    def _score(self, X: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: N803  # scikit-learn's name
+    def scores_and_codes(self, X: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: N803  # scikit-learn's name
         """Scores [K, n] and codes [K, n, d]."""
         parts = zip(*self._parts(X), strict=True)
         scores, latents = (torch.cat(part, 1).double().cpu().numpy() for part in parts)
@@ -201,7 +182,7 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         scores = torch.nan_to_num(scores, nan=SCORE_LIMIT, posinf=SCORE_LIMIT).clamp(min=0)
         return scores[:, : len(rows)], latents[:, : len(rows)]
 
-    def _state(self) -> tuple[dict[str, Any], files.Arrays]:
+    def state(self) -> tuple[dict[str, Any], files.Arrays]:
         """What a fit left, as JSON-able values and arrays."""
         names = getattr(self, "feature_names_in_", None)
         values = {
@@ -216,8 +197,8 @@ class Estimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             **weights,
         }
 
-    def _restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
-        """Take over what `_state` gave. Raises `ValueError` and the like where that cannot be."""
+    def restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
+        """Take over what `state` gave. Raises `ValueError` and the like where that cannot be."""
         self.n_features_in_ = int(values["columns"])
         if values["names"] is not None:
             self.feature_names_in_ = np.array([str(name) for name in values["names"]], dtype=object)
@@ -248,16 +229,19 @@ class Prepared(NamedTuple):
     """[n]."""
 
 
-def fit_many(estimators: Sequence[Estimator], sets: Sequence[tuple[Table, ArrayLike | None]]) -> None:
+def fit_many(
+    estimators: Sequence[Estimator], sets: Sequence[tuple[Table, ArrayLike | None]], *, jointly: bool = False
+) -> None:
     """Fit each estimator on its set (X, y), all in one go.
 
     The estimators differ in nothing but their seeds, and the sets hold equally many rows; each estimator
-    becomes what it would have become alone, except that with `patience` all stop together.
+    becomes what it would have become alone, except that with `patience` all stop together. `jointly`: the labels
+    shape the codes through a UAI layer as well.
 
     Raises `ValueError` where they differ otherwise, and what a fit raises.
     """
     # copies, so that the estimators stay what they were until all has gone well
-    ready = [copy.copy(e).prepared(X, y) for e, (X, y) in zip(estimators, sets, strict=True)]
+    ready = [copy.copy(e).prepared(X, y, jointly=jointly) for e, (X, y) in zip(estimators, sets, strict=True)]
     options = ready[0].options
     if any(one.options != options or one.rows.shape != ready[0].rows.shape for one in ready):
         raise ValueError("estimators fitted together need equal parameters, and sets of one shape")

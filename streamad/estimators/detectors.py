@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from streamad.estimators.base import Estimator
-from streamad.estimators.parameters import Count, Members, Number, Rate, Share, Weight, Width
+from streamad.estimators.parameters import Count, Members, Number, Share, Weight, Width
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -64,7 +64,6 @@ class DeepSVDD(Estimator):
 
     _detector: ClassVar[str] = "deep_svdd"
     batch_size: Count = 200
-    learning_rate: Rate = 1e-4
     norm: bool = True
     pretraining: Weight = 1.0
     nu: Share = 0.0
@@ -95,7 +94,6 @@ class DeepSAD(Estimator):
     _detector: ClassVar[str] = "deep_sad"
     _labels: ClassVar[bool] = True
     batch_size: Count = 200
-    learning_rate: Rate = 1e-4
     norm: bool = True
     pretraining: Weight = 1.0
     eta: Weight = 1.0

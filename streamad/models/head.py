@@ -51,12 +51,19 @@ class Head:
     """[F + 1] the solution of ``precision @ mean = vector``."""
 
     @classmethod
-    def fresh(cls, width: int, prior_rate: float) -> Self:
+    def fresh(
+        cls,
+        width: int,
+        prior_rate: float,
+        *,
+        latent_deviation: float = LATENT_DEVIATION,
+        level_weight: float = LEVEL_WEIGHT,
+    ) -> Self:
         """A head without labels on F = `width` features, the last of which is the score's level."""
         rate = min(max(prior_rate, RATE_FLOOR), 0.5)
         mean = np.zeros(width + 1)
-        mean[-2:] = LEVEL_WEIGHT, math.log(rate / (1 - rate))
-        deviation = np.full(width + 1, LATENT_DEVIATION)
+        mean[-2:] = level_weight, math.log(rate / (1 - rate))
+        deviation = np.full(width + 1, latent_deviation)
         deviation[-2:] = LEVEL_DEVIATION, BIAS_DEVIATION
         precision = np.diag(deviation**-2.0)
         return cls(precision, precision @ mean, 0, 0, mean)
