@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamad.estimators.auto import Auto
     from streamad.estimators.detectors import (
         AE,
         AESAD,
@@ -33,6 +34,7 @@ __all__ = [
     "MMLVAE",
     "UAI",
     "VAE",
+    "Auto",
     "DeepSAD",
     "DeepSVDD",
     "Supervised",
@@ -41,7 +43,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ELSEWHERE = {"UAI": "uai"}
+_ELSEWHERE = {"Auto": "auto", "UAI": "uai"}
 """The modules of streamad.estimators that hold the estimators which ``detectors`` does not."""
 
 
