@@ -11,7 +11,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
 from streamad.bench.papers import baselines
-from streamad.bench.papers.active import active_trees, queries_a_round
+from streamad.bench.papers.active import active_trees, active_trees_on_new_rows, queries_a_round
 from streamad.bench.papers.baselines import for_each, on_codes
 from streamad.bench.papers.deep import coding, fitted_together, scoring
 from streamad.bench.papers.evaluate import Cell, judge
@@ -127,6 +127,16 @@ def test_active_trees_learn_from_the_answers_what_no_outlier_score_tells():
     (found,) = active_trees(data, [0], 10)
     assert unaided < 0.5
     assert found > 0.7
+
+
+def test_active_trees_score_new_rows_better_with_more_answers():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, (1, 20), (400, 2)), rng.normal((4, 0), (0.2, 10), (80, 2))])
+    data = replace(small(normals=400, anomalies=80), x=x)
+    none, one, many = active_trees_on_new_rows(data, x, 0, 10, (0, 1, 60))
+    assert np.array_equal(none, -IsolationForest(random_state=0).fit(x).score_samples(x))
+    assert np.array_equal(one, none)
+    assert roc_auc_score(data.y, many) > max(0.95, roc_auc_score(data.y, none))
 
 
 def test_active_trees_ask_about_as_many_rows_as_there_are_anomalies_equal_rows_too():

@@ -11,6 +11,7 @@ from bench_help import folder_of
 
 from streamad.bench.papers import evaluate, methods
 from streamad.bench.papers.baselines import neighbours
+from streamad.bench.papers.datasets import DataSet
 from streamad.bench.papers.entries import SplitEntry
 from streamad.bench.papers.grid import grids_of
 from streamad.bench.papers.kept import Kept
@@ -177,6 +178,31 @@ def test_the_pollution_table_runs_each_method_where_it_can_do_something(bench, t
         "extratrees + knn ranks": every,
     }
     assert "pollution 10%, labels 5%" in out
+
+
+def test_figure_four_is_one_search_told_at_several_numbers_of_answers(bench, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    family = np.repeat(np.array(["normal", *"abcdefghijkl"]), [300, *range(45, 21, -2)])
+    x = rng.normal(0, 1, (len(family), 3)) + 4 * (family != "normal")[:, None] * np.array([1.0, 0, 0])
+    data = DataSet("kddcup-rev", x, (family != "normal").astype(np.int8), family)
+    monkeypatch.setattr(evaluate, "load", lambda *_: data)
+    monkeypatch.setattr("streamad.bench.papers.run.file_of", lambda *_: tmp_path)
+    monkeypatch.setattr("streamad.bench.papers.kept.file_of", lambda *_: tmp_path / "o")
+    (tmp_path / "o").write_bytes(b"")
+    monkeypatch.setattr("streamad.commands.benching.file_of", lambda *_: tmp_path)
+    evaluate._loaded.cache_clear()
+    code, out, _ = bench("--table", "uainets-figure-4", "--json", tmp_path / "out.json")
+    evaluate._loaded.cache_clear()
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert code == 0
+    assert [row["setting"] for row in rows] == [
+        f"{number} answers, {kind} families"
+        for kind in ("known", "new")
+        for number in ("0", "1,000", "2,000", "4,000", "8,000")
+    ]
+    assert {row["note"] for row in rows} == {"known families: a, c, e, f, g, h, i, j, k, l"}
+    assert rows[4]["mean"] > 90
+    assert "8,000 answers, new families" in out
 
 
 def test_the_active_table_asks_k_rows_at_a_time(bench, tmp_path):

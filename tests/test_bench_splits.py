@@ -18,6 +18,7 @@ from streamad.bench.papers.protocols import (
     clustered_split,
     deep_sad_split,
     family_split,
+    novelty_split,
     pollution_split,
 )
 from streamad.bench.papers.tables import TABLES
@@ -174,9 +175,23 @@ def test_few_known_families_give_labels_and_all_families_are_tested(reverse):
     assert one < four
 
 
+def test_figure_fours_families_train_with_three_fifths_of_their_rows_or_are_new_to_the_test(reverse):
+    split = novelty_split(reverse, 0)
+    families = split.note.removeprefix("known families: ").split(", ")
+    assert len(families) == 10
+    assert set(split.train.family) == {"normal", *families}
+    assert (split.train.y == 0).sum() == round(0.6 * 97_278)
+    assert len(split.test_x) + len(split.train.y) == len(reverse.y)
+    attacks = int(split.train.y.sum())
+    assert attacks / (attacks + split.known.sum()) == pytest.approx(0.6, abs=0.01)
+    assert split.new.sum() == 24_319 - attacks - split.known.sum()
+
+
 def test_families_are_asked_only_of_a_set_that_has_them():
     with pytest.raises(ValueError, match="cardio has no families of anomalies"):
         family_split(small(), 0, 1)
+    with pytest.raises(ValueError, match="cardio has no families of anomalies"):
+        novelty_split(small(), 0)
 
 
 def test_the_halves_follow_from_their_rule():

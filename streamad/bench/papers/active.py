@@ -14,6 +14,10 @@ ActiveMethod = Callable[[DataSet, Sequence[int], int], list[float]]
 """A data set, the seeds and the number k of queries a round, to the F1 of each seed: the share of anomalies among
 the rows asked about, when as many have been asked about as there are anomalies."""
 
+NoveltyMethod = Callable[[DataSet, NDArray[np.float64], int, int, Sequence[int]], list[NDArray[np.float64]]]
+"""A data set to ask about, test rows [t, D], a seed, the queries k a round and rising numbers of answers, to the test
+scores [t] after each number of answers; 0 answers come first."""
+
 _TREES = 300
 _MANY_ROWS = 50_000
 _MANY_ROWS_TREES, _MANY_ROWS_GROWTH = 100, 1.1
@@ -33,15 +37,39 @@ def active_trees(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
     300 trees, classes weighted to balance, grown anew after each round. On more than 50,000 distinct rows 100 trees,
     grown anew when there are a tenth more answers. Equal rows are scored once.
     """
-    rows, place = np.unique(data.x, axis=0, return_inverse=True)
-    return [_search(rows, place.ravel(), data.y, seed, k) for seed in seeds]
+    budget = int(data.y.sum())
+    rows, place = distinct(data.x)
+    return [float(data.y[_asked(rows, place, data.y, seed, k, budget)].mean()) for seed in seeds]
 
 
-def _search(
-    rows: NDArray[np.float64], place: NDArray[np.int64], y: NDArray[np.int8], seed: int, k: int
-) -> float:
-    """F1 of one run over the distinct rows [m, D]; `place` [n] finds each record among them."""
-    budget = int(y.sum())
+def active_trees_on_new_rows(
+    data: DataSet, test_x: NDArray[np.float64], seed: int, k: int, answers: Sequence[int]
+) -> list[NDArray[np.float64]]:
+    """The same search; its trees, or with answers of one kind the isolation forest, then score the test rows."""
+    rows, place = distinct(data.x)
+    asked = _asked(rows, place, data.y, seed, k, max(answers))
+    forest = IsolationForest(random_state=seed).fit(data.x)
+    found = []
+    for number in answers:
+        known = asked[:number]
+        if len(np.unique(data.y[known])) == 2:
+            found.append(_trees(data.x[known], data.y[known], len(rows), seed).predict_proba(test_x)[:, 1])
+        else:
+            found.append(-forest.score_samples(test_x))
+    return found
+
+
+def distinct(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The distinct rows [m, D], and where each row of x is among them [n]."""
+    rows, place = np.unique(x, axis=0, return_inverse=True)
+    return rows, place.ravel()
+
+
+def _asked(
+    rows: NDArray[np.float64], place: NDArray[np.int64], y: NDArray[np.int8], seed: int, k: int, budget: int
+) -> NDArray[np.int64]:
+    """The records that one search asks about, in order: `budget`, or all."""
+    budget = min(budget, len(y))
     base = -IsolationForest(random_state=seed).fit(rows[place]).score_samples(rows)
     queue = _ranked(base[place], base[place], seed)
     asked = queue[:0]
@@ -49,21 +77,18 @@ def _search(
     due = 0.0
     while len(asked) < budget:
         if len(asked) >= due and len(np.unique(y[asked])) == 2:
-            learned = _learned(rows, place[asked], y[asked], seed)
-            queue, due = _ranked(learned[place], base[place], seed), growth * len(asked)
+            trees = _trees(rows[place[asked]], y[asked], len(rows), seed)
+            queue = _ranked(trees.predict_proba(rows)[:, 1][place], base[place], seed)
+            due = growth * len(asked)
         queue = queue[~np.isin(queue, asked)]
         asked = np.concatenate([asked, queue[: min(k, budget - len(asked))]])
-    return float(y[asked].mean())
+    return asked
 
 
-def _learned(
-    rows: NDArray[np.float64], labeled: NDArray[np.int64], y: NDArray[np.int8], seed: int
-) -> NDArray[np.float64]:
-    """Probabilities [m] of all distinct rows by trees on the labeled ones."""
-    count = _TREES if len(rows) <= _MANY_ROWS else _MANY_ROWS_TREES
-    trees = ExtraTreesClassifier(count, class_weight="balanced", random_state=seed)
-    found: NDArray[np.float64] = trees.fit(rows[labeled], y).predict_proba(rows)[:, 1]
-    return found
+def _trees(x: NDArray[np.float64], y: NDArray[np.int8], distinct: int, seed: int) -> ExtraTreesClassifier:
+    """Trees on the answers; fewer of them where many distinct rows are to be scored."""
+    count = _TREES if distinct <= _MANY_ROWS else _MANY_ROWS_TREES
+    return ExtraTreesClassifier(count, class_weight="balanced", random_state=seed).fit(x, y)
 
 
 def _ranked(first: NDArray[np.float64], then: NDArray[np.float64], seed: int) -> NDArray[np.int64]:

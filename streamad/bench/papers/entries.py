@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import streamad
-from streamad.bench.papers.active import ActiveMethod
+from streamad.bench.papers.active import ActiveMethod, NoveltyMethod
 from streamad.bench.papers.baselines import Method
 
 Labels = Literal["needed", "used", "ignored"]
@@ -59,6 +59,14 @@ class ActiveEntry(Entry):
     """A method that asks about rows, and is judged by how many of them are anomalies."""
 
     make: Callable[[str], ActiveMethod]
+    """By the data set's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoveltyEntry(Entry):
+    """A method that asks about some rows, and is judged by its scores of others."""
+
+    make: Callable[[str], NoveltyMethod]
     """By the data set's name."""
 
 

@@ -14,13 +14,16 @@ from sklearn.metrics import roc_auc_score
 
 from streamad.bench.papers.active import queries_a_round
 from streamad.bench.papers.datasets import DataSet, load
-from streamad.bench.papers.entries import ActiveEntry, SplitEntry
+from streamad.bench.papers.entries import ActiveEntry, NoveltyEntry, SplitEntry
 from streamad.bench.papers.methods import METHODS
-from streamad.bench.papers.tables import PLAIN, TABLES, Setting, split_for
+from streamad.bench.papers.protocols import Novelty, novelty_split
+from streamad.bench.papers.tables import ANSWERS, PLAIN, TABLES, Setting, split_for
 from streamad.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from streamad.bench.papers.baselines import Scores
     from streamad.bench.papers.protocols import Split
@@ -63,6 +66,8 @@ def evaluate(cell: Cell, folder: Path) -> Outcome:
         began = time.perf_counter()
         values = entry.make(data.name)(data, seeds, k)
         return Outcome(tuple(values), f"{k} queries a round", time.perf_counter() - began)
+    if isinstance(entry, NoveltyEntry):
+        return _on_new_rows(cell, folder)
     assert isinstance(entry, SplitEntry)
     splits = _splits(folder, cell.table, cell.dataset, cell.setting, seeds)
     began = time.perf_counter()
@@ -81,10 +86,41 @@ def judge(cell: Cell, split: Split, scores: Scores) -> float:
     if not np.isfinite(scores).all():
         raise TrainingError("it gave a score that is no finite number")
     if split.unknown is not None:
-        top = np.argsort(-scores, kind="stable")[: int(split.test_y.sum())]
-        return 100 * float(split.unknown[top].sum() / split.unknown.sum())
+        return _recall(scores, split.unknown, int(split.test_y.sum()))
     area = float(roc_auc_score(split.test_y, scores))
     return 100 * area if TABLES[cell.table].metric.endswith("%") else area
+
+
+def _recall(scores: Scores, wanted: NDArray[np.bool_], most: int) -> float:
+    """The percentage of the wanted rows among the `most` highest scores."""
+    top = np.argsort(-scores, kind="stable")[:most]
+    return 100 * float(wanted[top].sum() / wanted.sum())
+
+
+def _on_new_rows(cell: Cell, folder: Path) -> Outcome:
+    """One point of Figure 4: recall among as many scores as the test has anomalies."""
+    found, seconds = _novelties(folder, cell.table, cell.method, cell.dataset, cell.seeds)
+    values = []
+    for split, scores in found:
+        wanted = split.new if cell.setting.new else split.known
+        answered = scores[ANSWERS.index(cell.setting.answers or 0)]
+        values.append(_recall(answered, wanted, int(split.known.sum() + split.new.sum())))
+    return Outcome(tuple(values), found[0][0].note, seconds)
+
+
+@functools.lru_cache(maxsize=1)
+def _novelties(
+    folder: Path, table: str, method: str, dataset: str, seeds: int
+) -> tuple[list[tuple[Novelty, list[Scores]]], float]:
+    """All points of a method come from one search, which takes long; and how long that took."""
+    entry = METHODS[table][method]
+    assert isinstance(entry, NoveltyEntry)
+    splits = [novelty_split(_loaded(folder, dataset), seed) for seed in range(seeds)]
+    began = time.perf_counter()
+    score = entry.make(dataset)
+    k = queries_a_round(splits[0].train)
+    scores = [score(split.train, split.test_x, seed, k, ANSWERS) for seed, split in enumerate(splits)]
+    return list(zip(splits, scores, strict=True)), time.perf_counter() - began
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -139,6 +139,41 @@ def family_split(data: DataSet, seed: int, known: int) -> Split:
     note = "labels of " + ", ".join(sorted({str(data.family[row]) for row in labeled}))
     unknown = np.concatenate([np.zeros(len(others), dtype=bool), unknown])
     return _split(data, train, labeled, np.concatenate([others, tested]), note, unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """Rows to ask about, and rows to test on, some of them of families that the first do not have."""
+
+    train: DataSet
+    test_x: NDArray[np.float64]
+    """[t, D]"""
+    known: NDArray[np.bool_]
+    """[t] the anomalies of families that the training rows have."""
+    new: NDArray[np.bool_]
+    """[t] the anomalies of all other families."""
+    note: str
+
+
+def novelty_split(data: DataSet, seed: int) -> Novelty:
+    """60 % of the normal rows and of ten attack families train; the rest of them and all other families test.
+
+    As Figure 4 of the UAI paper, but without KDDCUP99's own test file. The ten are every other family by falling
+    size, and the smallest of the others. Raises `ValueError` where the data set names no families.
+    """
+    if data.family is None:
+        raise ValueError(f"{data.name} has no families of anomalies")
+    rng = np.random.default_rng(seed)
+    names, counts = np.unique(data.family[data.y == 1], return_counts=True)
+    by_size = names[np.argsort(-counts, kind="stable")]
+    ten = np.concatenate([by_size[::2], by_size[1::2][::-1]])[:10]
+    of = [rng.permutation(np.flatnonzero(data.family == name)) for name in (NORMAL, *ten)]
+    train = np.concatenate([rows[: round(TRAIN_SHARE * len(rows))] for rows in of])
+    test = np.setdiff1d(np.arange(len(data.y)), train)
+    known = (data.y[test] == 1) & np.isin(data.family[test], ten)
+    note = "known families: " + ", ".join(sorted(map(str, ten)))
+    asked = replace(data, x=data.x[train], y=data.y[train], family=data.family[train])
+    return Novelty(asked, data.x[test], known, (data.y[test] == 1) & ~known, note)
 
 
 def share_of_whole(others: int, share: float) -> int:

@@ -37,7 +37,7 @@ _KDD: Final = ("kddcup", "kddcup-rev")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the table `pollution` varies on one data set."""
+    """What a table varies on one data set: `pollution` the first three, Figure 4 of the UAI paper the others."""
 
     pollution: float = 0.0
     """The share of anomalies among the unlabeled training rows."""
@@ -46,7 +46,14 @@ class Setting:
     families: int = 0
     """On KDDCUP99: of how many attack families there are labels; 0 where families play no part."""
 
+    answers: int | None = None
+    """In the UAI paper's Figure 4: how many rows have been asked about; else None."""
+    new: bool = False
+    """There: whether the recall is that of families unknown to the training rows."""
+
     def __str__(self) -> str:
+        if self.answers is not None:
+            return f"{self.answers:,} answers, {'new' if self.new else 'known'} families"
         if self.families:
             return f"labels of {self.families} attack famil{'y' if self.families == 1 else 'ies'}"
         return f"pollution {self.pollution:.0%}, labels {self.labels:.0%}"
@@ -54,6 +61,11 @@ class Setting:
 
 PLAIN: Final = Setting()
 """The only setting of the other tables."""
+
+
+ANSWERS: Final = (0, 1_000, 2_000, 4_000, 8_000)
+NOVELTY: Final = tuple(Setting(answers=number, new=new) for new in (False, True) for number in ANSWERS)
+"""The settings of the UAI paper's Figure 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class Table:
         return _MORE_SEEDS if dataset in self.more_seeds else self.seeds
 
     def settings_for(self, dataset: str) -> tuple[Setting, ...]:
-        """The settings in which a data set takes part: KDDCUP-Rev in those of families, no other set in them."""
+        """The settings in which a data set takes part; in `pollution` KDDCUP-Rev in those of families alone."""
         return tuple(
             s for s in self.settings if bool(s.families) == (self.name == "pollution" and dataset in _KDD)
         )
@@ -110,6 +122,10 @@ TABLES: Final[Mapping[str, Table]] = {
                 *(Setting(p, m) for p, m in itertools.product(POLLUTIONS, LABELS)),
                 *(Setting(families=known) for known in KNOWN_FAMILIES),
             ),
+        ),
+        Table(
+            "uainets-figure-4", "UaiNets, Figure 4: recall of known and of new attack families", "recall %",
+            ("kddcup-rev",), 1, settings=NOVELTY,
         ),
         Table("ablation", "What the parts of the methods are worth", "AUROC %", ("cardio", "satellite"), 10),
     )
