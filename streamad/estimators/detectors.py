@@ -134,12 +134,13 @@ class DPVAE(VAE):
     """DP-VAE (Deep Variational Semi-Supervised Novelty Detection, section 4.2).
 
     Labeled anomalies have a prior of their own. `alpha`: its mean in every latent dimension, that of all other
-    rows being 0. `beta`, `score_beta` and `norm`: as in `VAE`.
+    rows being 0. `frozen`: whether they leave the decoder as it is. `beta`, `score_beta` and `norm`: as in `VAE`.
     """
 
     _detector: ClassVar[str] = "dp_vae"
     _labels: ClassVar[bool] = True
     alpha: Number = 5.0
+    frozen: bool = True
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

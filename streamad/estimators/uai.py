@@ -81,12 +81,12 @@ class UAI(SavedEstimator):
     def decision_function(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The log odds of an anomaly for each row of X [n, D]: [n]."""
         check_is_fitted(self)
-        return self.head_.log_odds(self._features(numbers(self, X, fitting=False)))
+        return self.head_.log_odds(self.features(numbers(self, X, fitting=False)))
 
     def anomaly_probability(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The probability that each row of X [n, D] is an anomaly: [n]."""
         check_is_fitted(self)
-        return self.head_.probability(self._features(numbers(self, X, fitting=False)))
+        return self.head_.probability(self.features(numbers(self, X, fitting=False)))
 
     def _learn(self, x: NDArray[np.float64], known: NDArray[np.int8]) -> None:
         """Teach the head, which is a new one afterwards, the labeled ones of the rows [n, D]."""
@@ -94,11 +94,11 @@ class UAI(SavedEstimator):
         if not len(labeled):
             return
         head = self.head_.copy()
-        for row, verdict in zip(self._features(x[labeled]), known[labeled], strict=True):
+        for row, verdict in zip(self.features(x[labeled]), known[labeled], strict=True):
             head.update(row, "anomaly" if verdict else "normal")
         self.head_ = head
 
-    def _features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the head reads of rows [n, D]: codes, how far out they are, the score's level; [n, F]."""
         z = self.stats_.apply(_raw(self.base_, x)).double().numpy()
         out = np.minimum((z[:, :-1] ** 2 - 1) / math.sqrt(2), LIMIT)

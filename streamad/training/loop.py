@@ -90,7 +90,8 @@ class Training:
         self.stages = detector.stages()
         self.data = data
         self.uai = UAILayer(detector, generators(seeds)).to(device) if options.head else None
-        self._detector, self._options = detector, options
+        self.detector, self.learning_rate = detector, options.learning_rate
+        self._options = options
         self._random = MemberRandom([seed + _OTHER_SEED for seed in seeds], device)
         self._adam: EnsembleAdam | None = None
         self._steps = math.ceil(data.rows.shape[1] / options.batch)
@@ -108,25 +109,25 @@ class Training:
 
     def _finish(self) -> None:
         """Leave training mode. Raises `TrainingError` where the last steps led nowhere."""
-        self._detector.eval()
-        if not all(bool(weight.isfinite().all()) for weight in self._detector.parameters()):
+        self.detector.eval()
+        if not all(bool(weight.isfinite().all()) for weight in self.detector.parameters()):
             raise TrainingError("the training diverged: not all weights are finite")
         with torch.no_grad():
-            self._detector.finish(self.data.parts(self._detector.members))
+            self.detector.finish(self.data.parts(self.detector.members))
 
     def stage(self, stage: Stage, progress: Progress | None) -> Iterator[float]:
         """One stage, from its beginning to its end: the mean loss of each epoch."""
-        self._detector.eval()
+        self.detector.eval()
         if stage.begin is not None:
             with torch.no_grad():
-                stage.begin(self.data.parts(self._detector.members))
+                stage.begin(self.data.parts(self.detector.members))
         adam = self.optimiser(stage)
         epochs = self._epochs[self.stages.index(stage)]
         for epoch in range(epochs):
-            total = torch.zeros(self._detector.members, device=self.data.rows.device)
+            total = torch.zeros(self.detector.members, device=self.data.rows.device)
             for step, (x, y) in enumerate(self.batches()):
                 share = (epoch * self._steps + step) / (epochs * self._steps)
-                rate = self._options.learning_rate * _factor(stage.phases, share)
+                rate = self.learning_rate * _factor(stage.phases, share)
                 total += self.step(adam, stage, x, y, share, rate)
             self._done += 1
             loss = _finite(total / self._steps, self._done)
@@ -137,7 +138,7 @@ class Training:
     @property
     def settling(self) -> int:
         """The epochs at the beginning of the last stage in which its loss still changes its meaning."""
-        settings = self._detector.settings
+        settings = self.detector.settings
         return math.ceil(self._epochs[-1] * max(settings.get("warm_up", 0), settings.get("annealed", 0)))
 
     def go_on(self, steps: int) -> None:
@@ -146,13 +147,13 @@ class Training:
         self._adam = self._adam or self.optimiser(stage)
         while steps:
             for x, y in islice(self.batches(), steps):
-                self.step(self._adam, stage, x, y, 1.0, self._options.learning_rate)
+                self.step(self._adam, stage, x, y, 1.0, self.learning_rate)
                 steps -= 1
         self._finish()
 
     def optimiser(self, stage: Stage) -> EnsembleAdam:
         """A fresh one for what the stage trains."""
-        modules: list[nn.Module] = [*(stage.modules or (self._detector,))]
+        modules: list[nn.Module] = [*(stage.modules or (self.detector,))]
         if self.uai is not None:
             modules.append(self.uai)
         return EnsembleAdam(modules, self._options.weight_decay, CLIP)
@@ -161,12 +162,12 @@ class Training:
         self, adam: EnsembleAdam, stage: Stage, x: Tensor, y: Tensor, share: float, rate: float
     ) -> Tensor:
         """One step on rows x [K, B, D] with labels y [K, B]; returns the members' losses [K]."""
-        self._detector.train()
+        self.detector.train()
         loss = stage.loss(x, y, share, self._random)
         at = (y >= 0).any(0).nonzero().squeeze(-1)  # the columns of the batch that hold a label
         if self.uai is not None and len(at):
-            self._detector.eval()  # a few labeled rows are no sample to standardise by
-            scores, latents = self._detector.score(x[:, at])
+            self.detector.eval()  # a few labeled rows are no sample to standardise by
+            scores, latents = self.detector.score(x[:, at])
             loss = loss + self.uai.loss(scores, latents, y[:, at])
         adam.step(loss, rate)
         return loss.detach()
@@ -203,7 +204,7 @@ class Training:
             return None
         weights = anomalies / anomalies.sum(1, keepdim=True).clamp(min=1)
         weights = weights + normals / normals.sum(1, keepdim=True).clamp(min=1)
-        weights = weights.repeat_interleave(self._detector.members // len(labels), 0)
+        weights = weights.repeat_interleave(self.detector.members // len(labels), 0)
         drawn = self._random.choices(weights, self._steps * count)
         return drawn.view(len(drawn), self._steps, count).transpose(0, 1)
 

@@ -1,0 +1,166 @@
+"""DAE with the UAI layer in the active protocol of its paper: the head as streamad has it, and the paper's way.
+
+UaiNets, Algorithm 1 and appendix A: no labels at first; rounds of k queries until as many rows have been asked about
+as there are anomalies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from streamad.bench.papers.active import distinct
+from streamad.bench.papers.datasets import DataSet
+from streamad.estimators.detectors import DAE
+from streamad.estimators.scaling import Scaling
+from streamad.estimators.uai import UAI
+from streamad.models.base import make_detector
+from streamad.models.options import DetectorOptions
+from streamad.models.randomness import member_seeds
+from streamad.training.loop import Training, TrainingRows
+
+Rows = NDArray[np.int64]
+
+_EPOCHS, _STEPS, _BATCH = 150, 5_000, 128
+_COLD_ROUNDS = 10
+_PAPER: Final = DetectorOptions(
+    name="dae", members=1, hidden=(256, 64), latent=8, epochs=1, min_steps=5_000, batch=256
+)
+"""The paper's network and pre-training; Adam instead of RMSprop."""
+_PAPER_RATE, _PAPER_STEPS = 1e-2, 100
+"""Learning rate of the joint steps, and how many follow each round."""
+
+
+def asking_head(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The base is trained once; `UAI`'s head ranks all rows from the first round on and learns each answer."""
+    rows, place = distinct(data.x)
+    budget = int(data.y.sum())
+    bases = [UAI(_base(data, seed)).fit(data.x) for seed in seeds]
+    return [float(data.y[_head_run(data, uai, rows, place, k, budget)].mean()) for uai in bases]
+
+
+def asking_on_new_rows(
+    data: DataSet, test_x: NDArray[np.float64], seed: int, k: int, answers: Sequence[int]
+) -> list[NDArray[np.float64]]:
+    """`asking_head`, and after each number of answers its log odds of the test rows."""
+    rows, place = distinct(data.x)
+    uai = UAI(_base(data, seed)).fit(data.x)
+    asked = _head_run(data, uai, rows, place, k, max(answers))
+    found = [uai.decision_function(test_x)]
+    for start, stop in pairwise((0, *answers[1:])):
+        known = asked[start:stop]
+        uai.partial_fit(data.x[known], data.y[known])
+        found.append(uai.decision_function(test_x))
+    return found
+
+
+def asking_base(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The base alone: no answer changes its order."""
+    del k
+    budget = int(data.y.sum())
+    return [
+        float(
+            data.y[
+                np.argsort(-_base(data, seed).fit(data.x).decision_function(data.x), kind="stable")[:budget]
+            ].mean()
+        )
+        for seed in seeds
+    ]
+
+
+def asking_jointly(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The paper's way: ten rounds ranked by the base, then by the UAI layer; 100 joint steps after each round."""
+    return [_joint_run(data, seed, k)[0] for seed in seeds]
+
+
+def upper_bound(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """What the paper's ten rounds of the base leave possible: as if every later query found an anomaly."""
+    return [_joint_run(data, seed, k, bound=True)[1] for seed in seeds]
+
+
+def _head_run(data: DataSet, uai: UAI, rows: NDArray[np.float64], place: Rows, k: int, budget: int) -> Rows:
+    """What the head of a fitted `UAI`, which itself stays as it is, asks about."""
+    features, head = uai.features(rows), uai.head_.copy()
+
+    def rank() -> NDArray[np.float64]:
+        return head.log_odds(features)[place]
+
+    def learn(answered: Rows) -> None:
+        for row in answered:
+            head.update(features[place[row]], "anomaly" if data.y[row] else "normal")
+
+    return _rounds(data, k, rank, learn, budget)
+
+
+def _base(data: DataSet, seed: int) -> DAE:
+    """Not fitted; at most 150 epochs or 5,000 batches."""
+    steps = -(-len(data.y) // _BATCH)
+    epochs = max(1, min(_EPOCHS, round(_STEPS / steps)))
+    return DAE(members=5, hidden=(64, 32, 8), epochs=epochs, batch_size=_BATCH, seed=seed, device="cpu")
+
+
+def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tuple[float, float]:
+    """F1 of the whole run, and its upper bound after the base's rounds; with `bound` no more than these are run."""
+    rows, place = distinct(data.x)
+    scaling = Scaling.fit(data.x, "standard")
+    labels = torch.full((1, len(place)), -1, dtype=torch.int8)
+    seeds = member_seeds(seed, 1)
+    detector = make_detector("dae", rows.shape[1], _PAPER, seeds)
+    data_rows = TrainingRows(torch.from_numpy(scaling.apply(data.x)).unsqueeze(0), labels)
+    training = Training(detector, data_rows, _PAPER, seeds)
+    training.run()
+    training.learning_rate = _PAPER_RATE
+    encoded = torch.from_numpy(scaling.apply(rows))
+    rounds = 0
+
+    def rank() -> NDArray[np.float64]:
+        nonlocal rounds
+        rounds += 1
+        detector.eval()
+        with torch.inference_mode():
+            parts = [_layer(training, part, cold=rounds <= _COLD_ROUNDS) for part in torch.split(encoded, 8192)]
+        return torch.cat(parts).double().numpy()[place]
+
+    def learn(answered: Rows) -> None:
+        labels[0, torch.from_numpy(answered)] = torch.from_numpy(data.y[answered])
+        if not bound:
+            training.go_on(_PAPER_STEPS)
+
+    budget = int(data.y.sum())
+    first = min(budget, _COLD_ROUNDS * k)
+    asked = _rounds(data, k, rank, learn, first if bound else budget)
+    left = budget - first
+    found = int(data.y[asked[:first]].sum())
+    return float(data.y[asked].mean()), min(found + left, budget) / budget
+
+
+def _layer(training: Training, x: torch.Tensor, *, cold: bool) -> torch.Tensor:
+    """What ranks rows [n, D]: the base score in the cold start, else the UAI layer's log odds, [n]."""
+    scores, latents = training.detector.score(x)
+    if cold or training.uai is None:
+        return scores[0]
+    return training.uai.logits(scores, latents)[0]
+
+
+def _rounds(
+    data: DataSet,
+    k: int,
+    rank: Callable[[], NDArray[np.float64]],
+    learn: Callable[[Rows], None],
+    budget: int,
+) -> Rows:
+    """The rows that were asked about, in order: each round the k highest that were not, whose answers are learned."""
+    open_ = np.ones(len(data.y), dtype=np.bool_)
+    asked: list[Rows] = []
+    while (left := budget - int((~open_).sum())) > 0:
+        order = np.argsort(-rank(), kind="stable")
+        chosen = order[open_[order]][: min(k, left)]
+        open_[chosen] = False
+        asked.append(chosen)
+        learn(chosen)
+    return np.concatenate(asked)
