@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from streamad.records.schema import Section
 
 MOST_MEMBERS = 64
 
+AUTO = "dp_vae"
+"""What ``auto`` is: with the head on top, the best of the detectors on feeds, with labels and without."""
+
 
 class DetectorOptions(Section):
     """Which detector scores the feed, and how it is trained."""
 
-    name: str = "dp_vae"
-    """The file under ``streamad/models`` that holds it: ``dp_vae``, ``deep_sad``, ``ae_sad``, ..."""
+    name: str = AUTO
+    """The file under ``streamad/models`` that holds it: ``dp_vae``, ``deep_sad``, ``ae_sad``, ... or ``auto``."""
     settings: dict[str, FiniteFloat] = Field(default_factory=dict)
     """The detector's own values, where they are not to be its defaults."""
     members: int = Field(default=5, ge=1, le=MOST_MEMBERS)
@@ -35,3 +38,15 @@ class DetectorOptions(Section):
     """Threads that score a batch on the CPU; scores do not depend on it."""
     head: bool = True
     """Whether labels train a UAI head on the detector."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:  # noqa: ANN401  # whatever a config says
+        """``detector: auto`` is short for ``detector: {name: auto}``."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _chosen(cls, name: str) -> str:
+        """Artifacts carry what ``auto`` stood for when they were made."""
+        return AUTO if name == "auto" else name

@@ -31,7 +31,7 @@ sinks:                   # where alerts go beside the store
     path: {feed}.alerts.ndjson
 
 detector:
-  name: dp_vae           # or vae, mml_vae, mml_dp_vae, deep_svdd, deep_sad, ae, dae, supervised;
+  name: auto             # dp_vae; or vae, mml_vae, mml_dp_vae, deep_svdd, deep_sad, ae, dae, supervised;
                          # or ae_sad, which needs features: {{scaling: minmax}}
   settings: {{}}           # the detector's own values, as in {{alpha: 5}}; a wrong name is answered with those that it has
   members: 5             # networks in the ensemble
