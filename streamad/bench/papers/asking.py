@@ -7,8 +7,9 @@ as there are anomalies.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from streamad.bench.papers.active import distinct
 from streamad.bench.papers.datasets import DataSet
+from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import DAE
 from streamad.estimators.scaling import Scaling
 from streamad.estimators.uai import UAI
@@ -27,6 +29,7 @@ from streamad.training.loop import Training, TrainingRows
 Rows = NDArray[np.int64]
 
 _EPOCHS, _STEPS, _BATCH = 150, 5_000, 128
+_CLASS_EPOCHS = 15
 _COLD_ROUNDS = 10
 _PAPER: Final = DetectorOptions(
     name="dae", members=1, hidden=(256, 64), latent=8, epochs=1, min_steps=5_000, batch=256
@@ -36,12 +39,47 @@ _PAPER_RATE, _PAPER_STEPS = 1e-2, 100
 """Learning rate of the joint steps, and how many follow each round."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class Class(Estimator):
+    """The paper's second base: a classifier of the rows' own class, which is their last nine columns."""
+
+    _detector: ClassVar[str] = "classifier"
+    classes: int = 9
+
+
 def asking_head(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
     """The base is trained once; `UAI`'s head ranks all rows from the first round on and learns each answer."""
+    return _with_head(data, [_base(data, seed) for seed in seeds], k)
+
+
+def asking_class(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The same on the classifier."""
+    return _with_head(data, [_class(seed) for seed in seeds], k)
+
+
+def asking_base(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The base alone: no answer changes its order."""
+    del k
+    return [_by_score(data, _base(data, seed)) for seed in seeds]
+
+
+def asking_class_base(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
+    """The same on the classifier."""
+    del k
+    return [_by_score(data, _class(seed)) for seed in seeds]
+
+
+def _with_head(data: DataSet, bases: Sequence[Estimator], k: int) -> list[float]:
     rows, place = distinct(data.x)
     budget = int(data.y.sum())
-    bases = [UAI(_base(data, seed)).fit(data.x) for seed in seeds]
-    return [float(data.y[_head_run(data, uai, rows, place, k, budget)].mean()) for uai in bases]
+    fitted = [UAI(base).fit(data.x) for base in bases]
+    return [float(data.y[_head_run(data, uai, rows, place, k, budget)].mean()) for uai in fitted]
+
+
+def _by_score(data: DataSet, base: Estimator) -> float:
+    """The share of anomalies among so many highest scores as there are anomalies."""
+    order = np.argsort(-base.fit(data.x).decision_function(data.x), kind="stable")
+    return float(data.y[order[: int(data.y.sum())]].mean())
 
 
 def asking_on_new_rows(
@@ -57,20 +95,6 @@ def asking_on_new_rows(
         uai.partial_fit(data.x[known], data.y[known])
         found.append(uai.decision_function(test_x))
     return found
-
-
-def asking_base(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
-    """The base alone: no answer changes its order."""
-    del k
-    budget = int(data.y.sum())
-    return [
-        float(
-            data.y[
-                np.argsort(-_base(data, seed).fit(data.x).decision_function(data.x), kind="stable")[:budget]
-            ].mean()
-        )
-        for seed in seeds
-    ]
 
 
 def asking_jointly(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
@@ -104,6 +128,19 @@ def _base(data: DataSet, seed: int) -> DAE:
     return DAE(members=5, hidden=(64, 32, 8), epochs=epochs, batch_size=_BATCH, seed=seed, device="cpu")
 
 
+def _class(seed: int) -> Class:
+    """Not fitted; trained for a tenth of the epochs, since it should learn the classes and not their exceptions."""
+    return Class(
+        members=5,
+        hidden=(64, 32, 8),
+        epochs=_CLASS_EPOCHS,
+        scaling="none",
+        batch_size=_BATCH,
+        seed=seed,
+        device="cpu",
+    )
+
+
 def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tuple[float, float]:
     """F1 of the whole run, and its upper bound after the base's rounds; with `bound` no more than these are run."""
     rows, place = distinct(data.x)
@@ -123,7 +160,9 @@ def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tupl
         rounds += 1
         detector.eval()
         with torch.inference_mode():
-            parts = [_layer(training, part, cold=rounds <= _COLD_ROUNDS) for part in torch.split(encoded, 8192)]
+            parts = [
+                _layer(training, part, cold=rounds <= _COLD_ROUNDS) for part in torch.split(encoded, 8192)
+            ]
         return torch.cat(parts).double().numpy()[place]
 
     def learn(answered: Rows) -> None:

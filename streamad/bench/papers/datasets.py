@@ -11,7 +11,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import sklearn.datasets
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 
 from streamad.errors import UserError
 from streamad.records.kdd import KDD_FIELDS, KDD_LABEL
@@ -23,13 +25,17 @@ _ODDS: Final = (
 )  # fmt: skip
 _UAI: Final = ("abalone", "ann_thyroid_1v3", "ctg", "mmg", "shuttle_1v23567", "yeast")
 _KDD: Final = "kddcup99/kddcup.data_10_percent.gz"
+_DIGITS_FILE: Final = Path(sklearn.datasets.__file__).parent / "data/digits.csv.gz"
 
 FILES: Final = (
     {name: f"odds/{name}.npz" for name in _ODDS}
     | {name: f"uai/{name}.npz" for name in _UAI}
-    | {"covtype": "odds/cover.npz", "kddcup": _KDD, "kddcup-rev": _KDD}
+    | {"covtype": "odds/cover.npz", "kddcup": _KDD, "kddcup-rev": _KDD, "digits-0": ""}
 )
 """Where each data set lies in the data folder. Thyroid and arrhythmia are the ODDS files in every table."""
+
+DIGITS: Final = "digits-0"
+"""The one data set that comes with scikit-learn instead of lying in the data folder."""
 
 KDD_SYMBOLIC: Final = (
     "protocol_type", "service", "flag", "land", "logged_in", "is_host_login", "is_guest_login",
@@ -40,6 +46,7 @@ NORMAL: Final = "normal"
 """The family of the connections that are no attack."""
 
 _REV_ATTACKS = 24_319
+_DIGITS_SEED = 0
 _REV_SEED = 0
 
 
@@ -61,6 +68,8 @@ def load(folder: Path, name: str) -> DataSet:
 
     Raises `UserError` where its file is missing or is not what it should be.
     """
+    if name == DIGITS:
+        return _digits()
     path = file_of(folder, name)
     if FILES[name] == _KDD:
         return _kddcup(path, name)
@@ -74,7 +83,7 @@ def load(folder: Path, name: str) -> DataSet:
 
 def file_of(folder: Path, name: str) -> Path:
     """The file that holds a data set. Raises `UserError` where there is none."""
-    path = folder / FILES[name]
+    path = _DIGITS_FILE if name == DIGITS else folder / FILES[name]
     if not path.is_file():
         raise UserError(
             f"{path} does not exist; name the folder of the data sets with --data DIR or STREAMAD_DATA"
@@ -87,6 +96,21 @@ def digest(path: Path) -> str:
     """The first 16 hex digits of a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _digits() -> DataSet:
+    """The UAI paper's MNIST-0 on scikit-learn's digits: 64 pixels in [0, 1], then the class as 9 indicators.
+
+    A tenth of the zeros stay, with a random other class: they are the anomalies (section 4.1).
+    """
+    digits = load_digits()
+    random = np.random.default_rng(_DIGITS_SEED)
+    zeros = random.permutation(np.flatnonzero(digits.target == 0))
+    rows = np.sort(np.concatenate([np.flatnonzero(digits.target), zeros[: round(len(zeros) / 10)]]))
+    anomalous = digits.target[rows] == 0
+    kind = np.where(anomalous, random.integers(1, 10, len(rows)), digits.target[rows])
+    x = np.concatenate([digits.data[rows] / 16, kind[:, None] == np.arange(1, 10)], axis=1)
+    return DataSet(DIGITS, x, anomalous.astype(np.int8))
 
 
 def _kddcup(path: Path, name: str) -> DataSet:

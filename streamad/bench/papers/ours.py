@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from streamad.bench.papers.asking import (
     asking_base,
+    asking_class,
+    asking_class_base,
     asking_head,
     asking_jointly,
     asking_on_new_rows,
@@ -115,6 +117,12 @@ OURS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "ae-sad": _own(AESAD, "used", alpha=1.0),
         "deep sad": _own(DeepSAD, "used"),
         "dp-vae": _own(DPVAE, "used"),
+    },
+    "uainets-digits": {
+        "class-uai": _active(asking_class),
+        "class": _active(asking_class_base),
+        "dae-uai": _active(asking_head),
+        "dae": _active(asking_base),
     },
     "uainets-figure-4": {
         "dae-uai": NoveltyEntry(
