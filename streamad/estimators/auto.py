@@ -6,7 +6,7 @@ to the scale of its own training scores; the sum of their evidence is the score.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from streamad.estimators import files
-from streamad.estimators.base import Estimator
+from streamad.estimators.base import Estimator, fit_many
 from streamad.estimators.detectors import AESAD, DPVAE, DeepSAD
 from streamad.estimators.parameters import Count, Device, Seed, checked
 from streamad.estimators.saved import SavedEstimator
@@ -50,13 +50,12 @@ class Auto(SavedEstimator):
 
     def fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
         """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled."""
-        checked(self)
-        x = numbers(self, X, fitting=True)
-        known = labels(y, len(x))
+        fit_autos([self], [(X, y)])
+        return self
+
+    def complete(self, x: NDArray[np.float64], known: NDArray[np.int8], deep: dict[str, Estimator]) -> None:
+        """Beside fitted networks, fit the other members to rows [n, D] with labels [n], and each one's scale."""
         anomalous = known == 1
-        deep = self._deep(len(x))
-        for one in deep.values():
-            one.fit(x, known)
         scaling = Scaling.fit(x[~anomalous], "standard")
         scaled = scaling.apply(x)
         shallow: dict[str, Shallow] = {}
@@ -65,7 +64,6 @@ class Auto(SavedEstimator):
             shallow[name], scores[name] = _SHALLOW[name].fit(scaled, anomalous, self.seed)
         self.scaling_, self.deep_, self.shallow_ = scaling, deep, shallow
         self.levels_ = {name: _levels(own[~anomalous]) for name, own in scores.items()}
-        return self
 
     def decision_function(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The members' mean evidence for each row of X [n, D]: [n], finite, at least 0."""
@@ -79,7 +77,7 @@ class Auto(SavedEstimator):
         )
         return mean
 
-    def _deep(self, rows: int = 0) -> dict[str, Estimator]:
+    def networks(self, rows: int = 0) -> dict[str, Estimator]:
         """The networks, not fitted, for so many rows."""
         most = max(1, _STEPS * _BATCH // max(rows, _BATCH))
         shared: dict[str, Any] = {
@@ -107,7 +105,7 @@ class Auto(SavedEstimator):
 
     def restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
         """Take over what `state` gave. Raises `ValueError` and the like where that cannot be."""
-        deep = self._deep()
+        deep = self.networks()
         for name, one in deep.items():
             one.restore(values[name], files.part(arrays, f"{name}."))
         first = deep["dp_vae"]
@@ -132,6 +130,24 @@ class Auto(SavedEstimator):
     def move(self, device: str) -> None:
         """Use another device than the parameters say."""
         self.device = device
+
+
+def fit_autos(autos: Sequence[Auto], sets: Sequence[tuple[Table, ArrayLike | None]]) -> None:
+    """Fit each one on its set (X, y), the networks of all of them together.
+
+    They differ in nothing but their seeds, and the sets hold equally many rows and labeled anomalies; each becomes
+    what it would have become alone. Raises `ValueError` where they differ otherwise.
+    """
+    rows, known, deep = [], [], []
+    for auto, (X, y) in zip(autos, sets, strict=True):  # noqa: N806  # scikit-learn's name
+        checked(auto)
+        rows.append(numbers(auto, X, fitting=True))
+        known.append(labels(y, len(rows[-1])))
+        deep.append(auto.networks(len(rows[-1])))
+    for name in deep[0]:
+        fit_many([networks[name] for networks in deep], list(zip(rows, known, strict=True)))
+    for auto, x, own, networks in zip(autos, rows, known, deep, strict=True):
+        auto.complete(x, own, networks)
 
 
 def evidence(scores: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streamad.bench.papers.baselines import Codes, Method, Scores
 from streamad.bench.papers.protocols import Split
+from streamad.estimators.auto import Auto, fit_autos
 from streamad.estimators.base import Estimator, fit_many
 
 Make = Callable[[int], Estimator]
@@ -45,14 +46,29 @@ def coding(make: Make) -> Codes:
     return codes
 
 
+def autos(splits: Sequence[Split], seeds: Sequence[int]) -> list[Scores]:
+    """`Auto`, a method."""
+    fitted = [Auto(seed=seed, device="cpu") for seed in seeds]
+    for group in _alike(splits):
+        fit_autos(
+            [fitted[place] for place in group],
+            [(splits[place].train_x, splits[place].train_y) for place in group],
+        )
+    return [one.decision_function(split.test_x) for one, split in zip(fitted, splits, strict=True)]
+
+
 def fitted_together(make: Make, splits: Sequence[Split], seeds: Sequence[int]) -> list[Estimator]:
     """An estimator fitted on each split; those of equally many rows, with and without a label, train as one."""
     estimators = [make(seed) for seed in seeds]
-    sizes = [(len(split.train_y), int((split.train_y == 1).sum())) for split in splits]
-    for size in dict.fromkeys(sizes):
-        group = [place for place, own in enumerate(sizes) if own == size]
+    for group in _alike(splits):
         fit_many(
             [estimators[place] for place in group],
             [(splits[place].train_x, splits[place].train_y) for place in group],
         )
     return estimators
+
+
+def _alike(splits: Sequence[Split]) -> list[list[int]]:
+    """The places of splits with equally many rows and labeled anomalies, group by group."""
+    sizes = [(len(split.train_y), int((split.train_y == 1).sum())) for split in splits]
+    return [[place for place, own in enumerate(sizes) if own == size] for size in dict.fromkeys(sizes)]

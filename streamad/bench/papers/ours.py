@@ -14,11 +14,9 @@ from streamad.bench.papers.asking import (
     asking_on_new_rows,
     upper_bound,
 )
-from streamad.bench.papers.baselines import Method, Scores, for_each
+from streamad.bench.papers.baselines import Method
 from streamad.bench.papers.deep import HIDDEN, OTHER_HIDDEN, Make, scoring
 from streamad.bench.papers.entries import DETECTORS, ActiveEntry, Entry, Labels, NoveltyEntry, SplitEntry
-from streamad.bench.papers.protocols import Split
-from streamad.estimators.auto import Auto
 from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import (
     AE,
@@ -51,11 +49,7 @@ def _own(kind: type[Estimator], labels: Labels, **values: Any) -> SplitEntry:  #
     return SplitEntry(make=lambda _: method, sources=_OURS, labels=labels)
 
 
-def _auto(split: Split, seed: int) -> Scores:
-    return Auto(seed=seed).fit(split.train_x, split.train_y).decision_function(split.test_x)
-
-
-_AUTO: Final = SplitEntry(make=lambda _: for_each(_auto), sources=_OURS, labels="used")
+_AUTO: Final = SplitEntry(make=lambda _: autos, sources=_OURS, labels="used")
 _SLOW: Final[Mapping[str, Any]] = {"learning_rate": 1e-4}
 """The rate that Deep SAD's paper gives; with ours, ten times as high, it does better on the development half."""
 
@@ -92,7 +86,6 @@ OURS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "dp-vae": _paper(DPVAE, "used"),
         "mml-vae": _paper(MMLVAE, "used"),
         "mml-dp-vae": _paper(MMLDPVAE, "used"),
-        "auto": _AUTO,
     },
     "uainets-table-1": {
         "dae-uai": _active(asking_head),
