@@ -15,7 +15,7 @@ from streamad.bench.papers.asking import (
     upper_bound,
 )
 from streamad.bench.papers.baselines import Method
-from streamad.bench.papers.deep import HIDDEN, OTHER_HIDDEN, Make, scoring
+from streamad.bench.papers.deep import HIDDEN, OTHER_HIDDEN, Make, autos, scoring
 from streamad.bench.papers.entries import DETECTORS, ActiveEntry, Entry, Labels, NoveltyEntry, SplitEntry
 from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import (
