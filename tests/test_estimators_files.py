@@ -10,19 +10,28 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from estimators_help import KINDS, SMALL, fitted, rows, small
-from safetensors import safe_open
+from estimators_help import (
+    DETECTORS,
+    KINDS,
+    SMALL,
+    altered,
+    complaint,
+    fitted,
+    parameters,
+    rows,
+    small,
+)
 from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
 
-from streamad import AE, DPVAE, VAE, DeepSAD
-from streamad.errors import UserError
-from streamad.estimators import files
+from streamad import AE, DAE, DPVAE, UAI, VAE, Auto, DeepSAD
+from streamad.estimators import files, shallow
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread_and_few_trees(monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr(shallow, "_TREES", 10)
 
 
 @pytest.fixture
@@ -30,26 +39,6 @@ def path(tmp_path):
     """A saved Deep SAD."""
     fitted(DeepSAD).save(tmp_path / "model")
     return tmp_path / "model"
-
-
-def complaint(path, kind=DeepSAD):
-    with pytest.raises(UserError) as problem:
-        kind.load(path)
-    text = str(problem.value)
-    assert "\n" not in text
-    assert text.startswith(f"{path} ")
-    return text.removeprefix(f"{path} ")
-
-
-def altered(path, change):
-    """Write the file again, with what `change` makes of its description and arrays; its checksum is right."""
-    with safe_open(path, framework="numpy") as file:
-        described = json.loads(file.metadata()["streamad"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    change(described, arrays)
-    text = json.dumps(described)
-    save_file(arrays, path, metadata={"streamad": text, "sha256": files._digest(text, arrays)})
-    return path
 
 
 def test_every_estimator_scores_identically_in_another_process(tmp_path):
@@ -74,7 +63,7 @@ def test_every_estimator_scores_identically_in_another_process(tmp_path):
     assert done.stdout.splitlines() == [f"{name} True" for name in names]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DETECTORS)
 def test_a_loaded_estimator_has_the_parameters_and_the_names_that_it_had(kind, tmp_path):
     x, y = rows()
     frame = pl.DataFrame(x, schema=["a", "b", "c", "ü"])
@@ -89,11 +78,44 @@ def test_a_loaded_estimator_has_the_parameters_and_the_names_that_it_had(kind, t
     np.testing.assert_array_equal(again.fit(frame, y).transform(frame), detector.transform(frame))
 
 
+@pytest.mark.parametrize("kind", [UAI, Auto])
+def test_so_does_one_that_is_made_of_others(kind, tmp_path):
+    x, y = rows()
+    frame = pl.DataFrame(x, schema=["a", "b", "c", "ü"])
+    detector = small(kind, seed=np.int64(3), epochs=np.int32(2)).fit(frame, y)
+    detector.save(tmp_path / "model")
+    again = kind.load(tmp_path / "model")
+    assert parameters(again) == {**parameters(detector), **({"base__hidden": (6, 3)} if kind is UAI else {})}
+    assert list(again.feature_names_in_) == ["a", "b", "c", "ü"]
+    assert again.n_features_in_ == 4
+    scores = detector.decision_function(frame)
+    np.testing.assert_array_equal(again.decision_function(frame), scores)
+    np.testing.assert_array_equal(again.fit(frame, y).decision_function(frame), scores)
+
+
 def test_a_device_can_be_named_on_loading(path):
     assert DeepSAD.load(path).device == "cpu"
     assert DeepSAD.load(path, device="auto").device == "auto"
     altered(path, lambda described, _: described["estimator"]["parameters"].update(device="cuda:99"))
     assert DeepSAD.load(path, device="cpu").get_params() == fitted(DeepSAD).get_params()
+
+
+def test_a_device_is_that_of_the_members_too(tmp_path):
+    for kind in (UAI, Auto):
+        fitted(kind).save(tmp_path / "model")
+        again = kind.load(tmp_path / "model", device="auto")
+        members = [again.base, again.base_] if kind is UAI else [again, *again.deep_.values()]
+        assert {member.device for member in members} == {"auto"}
+    with_default_base = UAI.load(saved_with_default_base(tmp_path), device="cpu")
+    assert (with_default_base.base.members, with_default_base.base_.device) == (5, "cpu")
+
+
+def saved_with_default_base(folder):
+    x, _ = rows()
+    detector = UAI(DAE(members=5, hidden=(64, 32, 8), epochs=2)).fit(x)
+    detector.base = None
+    detector.save(folder / "default")
+    return folder / "default"
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(path, monkeypatch):
@@ -171,6 +193,10 @@ def test_another_format_is_named(path):
         (lambda d, _: d["estimator"]["parameters"].update(colour=1), "DeepSAD.__init__() got an unexpected"),
         (
             lambda d, _: d["estimator"]["parameters"].update(seed={"class": "Popen", "parameters": {}}),
+            "it names an estimator that streamad does not have",
+        ),
+        (
+            lambda d, _: d["estimator"]["parameters"].update(seed={"class": "__version__", "parameters": {}}),
             "it names an estimator that streamad does not have",
         ),
         (lambda d, _: d["values"].update(columns=5), "scaling.centre does not fit"),

@@ -7,23 +7,24 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from estimators_help import KINDS, SMALL, fitted, rows, small
+from estimators_help import DETECTORS, KINDS, fitted, parameters, rows, small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from streamad import AE, AESAD, DPVAE, MMLVAE, VAE, DeepSAD, DeepSVDD
+from streamad import AE, AESAD, DPVAE, MMLVAE, UAI, VAE, Auto, DeepSAD, DeepSVDD
 from streamad.errors import TrainingError, UserError
-from streamad.estimators import base, detectors
+from streamad.estimators import auto, base, detectors, shallow, uai
 from streamad.estimators.base import fit_many
 from streamad.estimators.scaling import Scaling
 
-LABELED = tuple(kind for kind in KINDS if kind._labels)
-UNLABELED = tuple(kind for kind in KINDS if not kind._labels)
+LABELED = tuple(kind for kind in DETECTORS if kind._labels)
+UNLABELED = tuple(kind for kind in DETECTORS if not kind._labels)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread_and_few_trees(monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr(shallow, "_TREES", 10)
 
 
 def sentence(problem):
@@ -39,18 +40,19 @@ def refused(kind, x, y=None, **parameters):
     return sentence(problem)
 
 
-def test_the_examples_in_the_docstrings_run():
-    assert doctest.testmod(detectors) == (0, 10)
+@pytest.mark.parametrize(("module", "examples"), [(detectors, 10), (uai, 11), (auto, 9)])
+def test_the_examples_in_the_docstrings_run(module, examples):
+    assert doctest.testmod(module) == (0, examples)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scores_are_finite_not_negative_and_the_same_twice(kind):
+def test_scores_are_finite_the_same_twice_and_not_negative_unless_they_are_log_odds(kind):
     x, y = rows()
     one, two = (small(kind).fit(x, y).decision_function(x) for _ in range(2))
     assert one.shape == (60,)
     assert one.dtype == np.float64
     assert np.isfinite(one).all()
-    assert (one >= 0).all()
+    assert (one >= 0).all() or kind is UAI
     np.testing.assert_array_equal(one, two)
 
 
@@ -65,7 +67,12 @@ def test_scores_are_finite_not_negative_and_the_same_twice(kind):
         (rows()[0], np.zeros(60)),
         (rows()[0], [True] + [False] * 59),
         (rows(width=1)[0], rows()[1]),
+        (rows()[0], [1] + [-1] * 59),
+        (rows()[0], [0] + [-1] * 59),
+        (rows()[0], [1, 0] + [-1] * 58),
+        (rows(7)[0], [1] * 6 + [-1]),
         (np.ones((20, 3)), None),
+        (np.ones((20, 3)), [1, 0] + [-1] * 18),
     ],
     ids=[
         "less than a batch",
@@ -75,7 +82,12 @@ def test_scores_are_finite_not_negative_and_the_same_twice(kind):
         "one class",
         "booleans",
         "one column",
+        "one anomaly",
+        "one normal among others",
+        "two labels",
+        "one row beside anomalies",
         "constant",
+        "constant with labels",
     ],
 )
 def test_any_number_of_rows_and_labels_can_be_learned_from(kind, x, y):
@@ -97,7 +109,7 @@ def test_without_use_for_labels_anomalies_are_left_out(kind):
     np.testing.assert_array_equal(some.decision_function(x), none.decision_function(x))
 
 
-@pytest.mark.parametrize("kind", LABELED)
+@pytest.mark.parametrize("kind", [*LABELED, UAI, Auto])
 def test_labeled_anomalies_make_a_difference(kind):
     x, y = rows()
     assert (small(kind).fit(x, y).decision_function(x) != small(kind).fit(x).decision_function(x)).any()
@@ -136,13 +148,14 @@ def test_a_value_that_is_not_finite_is_named_in_fits_and_in_scores(value, said):
     assert sentence(problem) == said
 
 
-def test_a_polars_frame_says_what_its_columns_are_called():
+@pytest.mark.parametrize("kind", [DeepSAD, UAI, Auto])
+def test_a_polars_frame_says_what_its_columns_are_called(kind):
     x, y = rows()
     frame = pl.DataFrame(x, schema=["a", "b", "c", "d"])
-    detector = small(DeepSAD).fit(frame, pl.Series(y))
+    detector = small(kind).fit(frame, pl.Series(y))
     assert list(detector.feature_names_in_) == ["a", "b", "c", "d"]
     np.testing.assert_array_equal(
-        detector.decision_function(frame), small(DeepSAD).fit(x, y).decision_function(x)
+        detector.decision_function(frame), small(kind).fit(x, y).decision_function(x)
     )
     with pytest.raises(ValueError, match="feature names should match"):
         detector.decision_function(frame.rename({"b": "e"}))
@@ -183,6 +196,18 @@ def test_a_column_that_is_not_numeric_is_named():
         (DeepSVDD, {"nu": 1}, "DeepSVDD: nu is 1, but should be less than 1"),
         (MMLVAE, {"beta_cubo": 0.5}, "MMLVAE: beta_cubo is 0.5, but should be less than 0.5"),
         (DPVAE, {"alpha": "far"}, "DPVAE: alpha is 'far', but should be a valid number"),
+        (UAI, {"base": "dae"}, "UAI: base is 'dae', but should be an instance of Estimator"),
+        (
+            UAI,
+            {"base": {"members": 3}},
+            "UAI: base is {'members': 3}, but should be an instance of Estimator",
+        ),
+        (UAI, {"base": Auto()}, "UAI: base is Auto(), but should be an instance of Estimator"),
+        (UAI, {"base": UAI()}, "UAI: base is UAI(), but should be an instance of Estimator"),
+        (UAI, {"base": AE(members=0)}, "AE: members is 0, but should be greater than or equal to 1"),
+        (UAI, {"prior_rate": 1}, "UAI: prior_rate is 1, but should be less than 1"),
+        (Auto, {"epochs": 0}, "Auto: epochs is 0, but should be greater than or equal to 1"),
+        (Auto, {"seed": [1, 2]}, "Auto: seed is [1, 2], but should be a valid integer"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_named(kind, parameters, said):
@@ -247,7 +272,7 @@ def test_codes_are_those_of_all_members_side_by_side():
     np.testing.assert_allclose(both, np.hstack(singles), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DETECTORS)
 def test_estimators_fitted_together_are_what_they_are_alone(kind):
     sets = [rows(seed=seed) for seed in (1, 2)]
     together = [small(kind, seed=seed) for seed in (3, 4)]
@@ -269,10 +294,11 @@ def test_estimators_fitted_together_have_to_be_alike():
         assert not hasattr(pair[0], "detector_")
 
 
+@pytest.mark.parametrize("kind", [DeepSAD, UAI, Auto])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, TrainingError("the training diverged")])
-def test_a_fit_that_does_not_end_leaves_the_one_before(stop, monkeypatch):
+def test_a_fit_that_does_not_end_leaves_the_one_before(kind, stop, monkeypatch):
     x, y = rows()
-    detector = fitted(DeepSAD)
+    detector = fitted(kind)
     before, state = detector.decision_function(x), dict(vars(detector))
 
     def halt(*_, **__):
@@ -290,9 +316,10 @@ def test_a_training_that_diverges_says_so():
         small(AE, scaling="none", learning_rate=1e30).fit(rows()[0])
 
 
-def test_before_a_fit_there_are_no_scores():
+@pytest.mark.parametrize("kind", [AE, UAI, Auto])
+def test_before_a_fit_there_are_no_scores(kind):
     with pytest.raises(NotFittedError):
-        small(AE).decision_function(rows()[0])
+        small(kind).decision_function(rows()[0])
 
 
 def test_patience_ends_a_training_that_no_longer_gets_better():
@@ -339,4 +366,4 @@ def test_a_pickled_estimator_scores_identically(kind):
     detector = fitted(kind)
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.decision_function(rows()[0]), detector.decision_function(rows()[0]))
-    assert again.get_params() == {**detector.get_params(), **SMALL}
+    assert parameters(again) == parameters(detector)

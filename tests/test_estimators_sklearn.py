@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from streamad import DeepSAD
+from streamad.estimators import shallow
 
 OTHER_LABELS = "its y holds the classes 1 and 2, where 2 is no label: what is neither 1, 0 nor -1 is refused"
 ELSEWHERE = "scikit-learn runs it only where SCIPY_ARRAY_API is set: see the test below"
@@ -31,8 +32,9 @@ SKIPPED = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread_and_few_trees(monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr(shallow, "_TREES", 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@ to the scale of its own training scores; the sum of their evidence is the score.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,7 +22,7 @@ from streamad.estimators.parameters import Count, Device, Seed, checked
 from streamad.estimators.saved import SavedEstimator
 from streamad.estimators.scaling import Scaling
 from streamad.estimators.shallow import Line, Neighbours, Shallow, Trees
-from streamad.estimators.tables import Table, labels, numbers
+from streamad.estimators.tables import Table, columns, labels, numbers, restore_columns
 
 _SHALLOW: Mapping[str, type[Shallow]] = {"trees": Trees, "line": Line, "neighbours": Neighbours}
 _EPOCHS, _STEPS, _BATCH = 150, 10_000, 128
@@ -40,7 +41,19 @@ class Auto(SavedEstimator):
       are so many rows that it would take more than 10,000 batches;
     - `seed`, `device`, `verbose`: as in `Estimator`.
 
-    After a fit: `deep_` and `shallow_`, the members by name.
+    After a fit: `deep_` and `shallow_`, the members by name; `epochs_`, how often the trainings went through the rows;
+    `n_features_in_`, and `feature_names_in_` where X had them.
+
+    >>> import numpy as np
+    >>> from streamad import Auto
+    >>> random = np.random.default_rng(0)
+    >>> X = random.normal(size=(500, 4))
+    >>> X[:10] += 4  # anomalies, of which three are known
+    >>> y = np.full(500, -1)
+    >>> y[:3] = 1
+    >>> scores = Auto(epochs=5).fit(X, y).decision_function(X)
+    >>> sorted(scores.argsort()[-10:].tolist())  # the ten most anomalous rows
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
     epochs: Count | None = None
@@ -49,20 +62,35 @@ class Auto(SavedEstimator):
     verbose: bool = False
 
     def fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
-        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled."""
+        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled.
+
+        Interrupted, it leaves an earlier fit as it was. Raises `ValueError` for what is no such table, labels or
+        parameter, `TrainingError` where a training diverges.
+        """
         fit_autos([self], [(X, y)])
         return self
 
-    def complete(self, x: NDArray[np.float64], known: NDArray[np.int8], deep: dict[str, Estimator]) -> None:
-        """Beside fitted networks, fit the other members to rows [n, D] with labels [n], and each one's scale."""
+    def prepare(
+        self,
+        X: Table,  # noqa: N803  # scikit-learn's name
+        y: ArrayLike | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+        """For `fit_autos`: the rows [n, D] and labels [n]; notes the columns, and networks that are not fitted."""
+        epochs = checked(self).epochs
+        x = numbers(self, X, fitting=True)
+        self.epochs_ = epochs or max(1, min(_EPOCHS, _STEPS * _BATCH // max(len(x), _BATCH)))
+        self.deep_ = self._networks(self.epochs_)
+        return x, labels(y, len(x))
+
+    def complete(self, x: NDArray[np.float64], known: NDArray[np.int8]) -> None:
+        """For `fit_autos`: fit the members beside the networks to what `prepare` gave, and each one's scale."""
         anomalous = known == 1
-        scaling = Scaling.fit(x[~anomalous], "standard")
-        scaled = scaling.apply(x)
-        shallow: dict[str, Shallow] = {}
-        scores = {name: one.decision_function(x) for name, one in deep.items()}
+        self.scaling_ = Scaling.fit(x[~anomalous], "standard")
+        scaled = self.scaling_.apply(x)
+        scores = {name: one.decision_function(x) for name, one in self.deep_.items()}
+        self.shallow_: dict[str, Shallow] = {}
         for name in ("trees", "line") if anomalous.any() else ("neighbours",):
-            shallow[name], scores[name] = _SHALLOW[name].fit(scaled, anomalous, self.seed)
-        self.scaling_, self.deep_, self.shallow_ = scaling, deep, shallow
+            self.shallow_[name], scores[name] = _SHALLOW[name].fit(scaled, anomalous, self.seed)
         self.levels_ = {name: _levels(own[~anomalous]) for name, own in scores.items()}
 
     def decision_function(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
@@ -70,18 +98,16 @@ class Auto(SavedEstimator):
         check_is_fitted(self)
         x = numbers(self, X, fitting=False)
         scaled = self.scaling_.apply(x)
-        found = {name: one.decision_function(x) for name, one in self.deep_.items()}
-        found |= {name: one.score(scaled) for name, one in self.shallow_.items()}
-        mean: NDArray[np.float64] = np.mean(
-            [evidence(own, self.levels_[name]) for name, own in found.items()], axis=0
-        )
+        scores = {name: one.decision_function(x) for name, one in self.deep_.items()}
+        scores |= {name: one.score(scaled) for name, one in self.shallow_.items()}
+        found = [evidence(own, self.levels_[name]) for name, own in scores.items()]
+        mean: NDArray[np.float64] = np.mean(found, axis=0)
         return mean
 
-    def networks(self, rows: int = 0) -> dict[str, Estimator]:
-        """The networks, not fitted, for so many rows."""
-        most = max(1, _STEPS * _BATCH // max(rows, _BATCH))
+    def _networks(self, epochs: int) -> dict[str, Estimator]:
+        """The networks, not fitted."""
         shared: dict[str, Any] = {
-            "epochs": self.epochs or min(_EPOCHS, most),
+            "epochs": epochs,
             "batch_size": _BATCH,
             "seed": self.seed,
             "device": self.device,
@@ -95,59 +121,50 @@ class Auto(SavedEstimator):
 
     def state(self) -> tuple[dict[str, Any], files.Arrays]:
         """What a fit left, as JSON-able values and arrays."""
-        values: dict[str, Any] = {"shallow": list(self.shallow_)}
-        parts = {"scaling": {"centre": self.scaling_.centre, "factor": self.scaling_.factor}}
-        for name, deep in self.deep_.items():
-            values[name], parts[name] = deep.state()
+        deep = {name: one.state() for name, one in self.deep_.items()}
+        values = {
+            **columns(self),
+            "epochs": self.epochs_,
+            "deep": {name: own for name, (own, _) in deep.items()},
+            "shallow": list(self.shallow_),
+        }
+        parts = {name: arrays for name, (_, arrays) in deep.items()}
         parts |= {name: one.arrays() for name, one in self.shallow_.items()}
-        parts["levels"] = self.levels_
-        return values, {f"{name}.{key}": one for name, part in parts.items() for key, one in part.items()}
+        return values, self.scaling_.arrays() | files.joined({**parts, "levels": self.levels_})
 
     def restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
         """Take over what `state` gave. Raises `ValueError` and the like where that cannot be."""
-        deep = self.networks()
-        for name, one in deep.items():
-            one.restore(values[name], files.part(arrays, f"{name}."))
-        first = deep["dp_vae"]
-        width = self.n_features_in_ = first.n_features_in_
-        if hasattr(first, "feature_names_in_"):
-            self.feature_names_in_ = first.feature_names_in_
-        self.deep_, self.shallow_ = (
-            deep,
-            {
-                name: _SHALLOW[name].restore(files.part(arrays, f"{name}."), width)
-                for name in values["shallow"]
-            },
-        )
-        self.scaling_ = Scaling(
-            files.array(arrays, "scaling.centre", (width,)), files.array(arrays, "scaling.factor", (width,))
-        )
-        self.levels_ = {
-            name: files.array(arrays, f"levels.{name}", arrays[f"levels.{name}"].shape)
-            for name in (*self.deep_, *self.shallow_)
+        restore_columns(self, values)
+        width = self.n_features_in_
+        self.epochs_ = int(values["epochs"])
+        self.deep_ = self._networks(self.epochs_)
+        for name, one in self.deep_.items():
+            one.restore({**values["deep"][name], "columns": width}, files.part(arrays, f"{name}."))
+        names = values["shallow"]
+        if not set(names) <= set(_SHALLOW):
+            raise ValueError("it names a member that Auto does not have")
+        self.shallow_ = {
+            name: _SHALLOW[name].restore(files.part(arrays, f"{name}."), width) for name in names
         }
-
-    def move(self, device: str) -> None:
-        """Use another device than the parameters say."""
-        self.device = device
+        self.scaling_ = Scaling.restore(arrays, width)
+        self.levels_ = {name: _restored_levels(arrays, name) for name in (*self.deep_, *self.shallow_)}
 
 
 def fit_autos(autos: Sequence[Auto], sets: Sequence[tuple[Table, ArrayLike | None]]) -> None:
     """Fit each one on its set (X, y), the networks of all of them together.
 
     They differ in nothing but their seeds, and the sets hold equally many rows and labeled anomalies; each becomes
-    what it would have become alone. Raises `ValueError` where they differ otherwise.
+    what it would have become alone. Raises `ValueError` where they differ otherwise, and what a fit raises.
     """
-    rows, known, deep = [], [], []
-    for auto, (X, y) in zip(autos, sets, strict=True):  # noqa: N806  # scikit-learn's name
-        checked(auto)
-        rows.append(numbers(auto, X, fitting=True))
-        known.append(labels(y, len(rows[-1])))
-        deep.append(auto.networks(len(rows[-1])))
-    for name in deep[0]:
-        fit_many([networks[name] for networks in deep], list(zip(rows, known, strict=True)))
-    for auto, x, own, networks in zip(autos, rows, known, deep, strict=True):
-        auto.complete(x, own, networks)
+    # copies, so that the autos stay what they were until all has gone well
+    fitted = [copy.copy(auto) for auto in autos]
+    tables = [one.prepare(X, y) for one, (X, y) in zip(fitted, sets, strict=True)]
+    for name in fitted[0].deep_:
+        fit_many([one.deep_[name] for one in fitted], tables)
+    for one, (x, known) in zip(fitted, tables, strict=True):
+        one.complete(x, known)
+    for auto, one in zip(autos, fitted, strict=True):
+        auto.__dict__ = one.__dict__
 
 
 def evidence(scores: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -166,3 +183,12 @@ def _levels(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(ordered) <= _LEVELS:
         return ordered
     return ordered[np.linspace(0, len(ordered) - 1, _LEVELS).round().astype(np.int64)]
+
+
+def _restored_levels(arrays: files.Arrays, name: str) -> NDArray[np.float64]:
+    """A member's training scores in order. Raises `ValueError` or `KeyError` where they are none."""
+    name = f"levels.{name}"
+    found = files.array(arrays, name, (len(arrays[name]),))
+    if not len(found) or (np.diff(found) < 0).any():
+        raise ValueError(f"{name} does not fit")
+    return found

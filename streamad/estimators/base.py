@@ -25,7 +25,7 @@ from streamad.estimators.parameters import Count, Device, Members, Rate, Seed, W
 from streamad.estimators.progress import shown
 from streamad.estimators.saved import SavedEstimator
 from streamad.estimators.scaling import Scaling
-from streamad.estimators.tables import Table, labels, numbers
+from streamad.estimators.tables import Table, columns, labels, numbers, restore_columns
 from streamad.models.base import Detector, find_detector, make_detector
 from streamad.models.options import DetectorOptions
 from streamad.models.randomness import member_seeds
@@ -93,10 +93,6 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
         """The members' codes of each row of X [n, D], side by side: [n, K * d]."""
         _, latents = self.scores_and_codes(X)
         return latents.transpose(1, 0, 2).reshape(latents.shape[1], -1)
-
-    def move(self, device: str) -> None:
-        """Use another device than the parameters say."""
-        self.device = device
 
     def prepared(self, X: Table, y: ArrayLike | None, *, jointly: bool) -> Prepared:  # noqa: N803  # scikit-learn's name
         """For `fit_many`: what this estimator is trained on; notes its columns and their scaling."""
@@ -184,34 +180,21 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
 
     def state(self) -> tuple[dict[str, Any], files.Arrays]:
         """What a fit left, as JSON-able values and arrays."""
-        names = getattr(self, "feature_names_in_", None)
-        values = {
-            "columns": self.n_features_in_,
-            "names": None if names is None else list(names),
-            "losses": self.losses_,
-        }
-        weights = {f"detector.{name}": t.cpu().numpy() for name, t in self.detector_.state_dict().items()}
-        return values, {
-            "scaling.centre": self.scaling_.centre,
-            "scaling.factor": self.scaling_.factor,
-            **weights,
-        }
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.detector_.state_dict().items()}
+        arrays = self.scaling_.arrays() | files.joined({"detector": weights})
+        return {**columns(self), "losses": self.losses_}, arrays
 
     def restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
         """Take over what `state` gave. Raises `ValueError` and the like where that cannot be."""
-        self.n_features_in_ = int(values["columns"])
-        if values["names"] is not None:
-            self.feature_names_in_ = np.array([str(name) for name in values["names"]], dtype=object)
+        restore_columns(self, values)
+        width = self.n_features_in_
         self.losses_ = [float(loss) for loss in values["losses"]]
-        columns = (self.n_features_in_,)
-        self.scaling_ = Scaling(
-            files.array(arrays, "scaling.centre", columns), files.array(arrays, "scaling.factor", columns)
-        )
+        self.scaling_ = Scaling.restore(arrays, width)
         # before a network of that size is made
-        needed = self.members * sum(a * b for a, b in pairwise((*columns, *self.hidden)))
+        needed = self.members * sum(a * b for a, b in pairwise((width, *self.hidden)))
         if needed > sum(array.size for array in arrays.values()):
             raise ValueError("it is smaller than its networks")
-        detector = make_detector(self._detector, *columns, self._options(), range(self.members))
+        detector = make_detector(self._detector, width, self._options(), range(self.members))
         files.fill(detector, files.part(arrays, "detector."))
         self.detector_ = detector.to(choose_device(self.device))
         self.detector_.prepare()

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 
 import streamad
 from streamad.errors import UserError
+from streamad.estimators.parameters import checked
 from streamad.models.base import Detector
 
 FORMAT = 1
@@ -98,7 +99,7 @@ def _digest(text: str, arrays: Arrays) -> str:
 def describe(value: object) -> Any:  # noqa: ANN401  # whatever JSON can say
     """A parameter's value in JSON; an estimator by the name of its class and its own parameters."""
     if isinstance(value, BaseEstimator):
-        inner = value.get_params(deep=False).items()
+        inner = checked(value).get_params(deep=False).items()
         return {"class": type(value).__name__, "parameters": {name: describe(one) for name, one in inner}}
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
@@ -106,19 +107,26 @@ def describe(value: object) -> Any:  # noqa: ANN401  # whatever JSON can say
 def revive(value: object) -> Any:  # noqa: ANN401  # whatever a parameter may be
     """What `describe` described. Raises `ValueError` for an estimator that is none of streamad's."""
     if isinstance(value, Mapping):
-        if value["class"] not in streamad.__all__:
+        if value["class"] not in {*streamad.__all__} - {"__version__"}:
             raise ValueError("it names an estimator that streamad does not have")
         parameters = {name: revive(one) for name, one in value["parameters"].items()}
         return getattr(streamad, value["class"])(**parameters)
     return tuple(value) if isinstance(value, list) else value
 
 
-def array(arrays: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """One array of finite numbers. Raises `ValueError` where it is not that."""
+def array(
+    arrays: Arrays, name: str, shape: tuple[int, ...], kind: type[np.number[Any]] = np.float64
+) -> NDArray[Any]:
+    """One array of finite numbers. Raises `ValueError` where it is not that, `KeyError` where there is none."""
     found = arrays[name]
-    if found.shape != shape or found.dtype != np.float64 or not np.isfinite(found).all():
+    if found.shape != shape or found.dtype != kind or not np.isfinite(found).all():
         raise ValueError(f"{name} does not fit")
     return found
+
+
+def joined(parts: Mapping[str, Arrays]) -> Arrays:
+    """The arrays of several parts, each under the part's name; `part` gives one of them back."""
+    return {f"{name}.{key}": one for name, arrays in parts.items() for key, one in arrays.items()}
 
 
 def part(arrays: Arrays, prefix: str) -> Arrays:

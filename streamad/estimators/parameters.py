@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -35,7 +36,8 @@ def checked(estimator: _Estimator) -> _Estimator:
     except ValidationError as error:
         first = error.errors()[0]
         name, why = str(first["loc"][0]), first["msg"].removeprefix("Input ")
-        raise ValueError(f"{kind.__name__}: {name} is {given[name]!r}, but {why}") from None
+        found = " ".join(reprlib.repr(given[name]).split())
+        raise ValueError(f"{kind.__name__}: {name} is {found}, but {why}") from None
     return plain
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from river.base import AnomalyDetector
 from sklearn.base import clone
 
-from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import AE
+from streamad.estimators.saved import SavedEstimator
 
 Row = Mapping[Any, Any]
 Rows = pl.DataFrame | Iterable[Row]
@@ -57,7 +57,7 @@ class RiverDetector(AnomalyDetector):
 
     def __init__(
         self,
-        estimator: Estimator,
+        estimator: SavedEstimator,
         window: int = 1000,
         refit_every: int = 1000,
         grace: int = 200,
@@ -70,7 +70,7 @@ class RiverDetector(AnomalyDetector):
         self.window, self.refit_every, self.grace = window, refit_every, grace
         self._rows: deque[tuple[dict[Hashable, float], int]] = deque(maxlen=window)
         self._waiting = 0
-        self._fitted: Estimator | None = None
+        self._fitted: SavedEstimator | None = None
         self._means: dict[Hashable, float] = {}
 
     @property
@@ -98,7 +98,7 @@ class RiverDetector(AnomalyDetector):
             self._fit()
 
     def score_one(self, x: Row) -> float:
-        """The score of a row, at least 0; 0 before the first fit."""
+        """The score of a row, as the estimator gives it; 0 before the first fit."""
         return float(self.score_many([x])[0])
 
     def score_many(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803  # River's style

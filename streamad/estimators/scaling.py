@@ -8,6 +8,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from streamad.estimators import files
+
 Kind = Literal["standard", "minmax", "none"]
 
 LIMIT = 1e12
@@ -47,3 +49,13 @@ class Scaling:
         with np.errstate(over="ignore"):
             scaled = (x - self.centre) * self.factor
         return np.clip(scaled, -LIMIT, LIMIT, out=scaled).astype(np.float32)
+
+    def arrays(self) -> files.Arrays:
+        """What `restore` needs."""
+        return {"scaling.centre": self.centre, "scaling.factor": self.factor}
+
+    @classmethod
+    def restore(cls, arrays: files.Arrays, width: int) -> Self:
+        """The one that gave the arrays. Raises `ValueError` or `KeyError` where they do not fit D = `width`."""
+        centre, factor = (files.array(arrays, f"scaling.{name}", (width,)) for name in ("centre", "factor"))
+        return cls(centre, factor)

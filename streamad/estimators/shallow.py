@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
-from streamad.estimators.files import Arrays
+from streamad.estimators import files
 
 _TREES = 300
 _NEIGHBOURS = 5
@@ -29,28 +30,28 @@ class Shallow(Protocol):
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores [n] of rows [n, D]."""
 
-    def arrays(self) -> Arrays:
+    def arrays(self) -> files.Arrays:
         """What `restore` needs."""
 
     @classmethod
-    def restore(cls, arrays: Arrays, width: int) -> Self:
+    def restore(cls, arrays: files.Arrays, width: int) -> Self:
         """The one that gave the arrays. Raises `ValueError` or `KeyError` where they do not fit D = `width`."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Trees:
     """Extremely randomised trees on bootstrap samples; a training row is scored by the trees that did not see it."""
 
-    def __init__(
-        self,
-        starts: NDArray[np.int64],
-        children: NDArray[np.int64],
-        feature: NDArray[np.int64],
-        threshold: NDArray[np.float64],
-        share: NDArray[np.float64],
-    ) -> None:
-        """The trees' nodes one after the other: [t] roots, [m, 2] next nodes, itself for a leaf, [m] the others."""
-        self._starts, self._children = starts, children
-        self._feature, self._threshold, self._share = feature, threshold, share
+    starts: NDArray[np.int64]
+    """[t] the roots among the m nodes of all trees."""
+    children: NDArray[np.int64]
+    """[m, 2] what follows a node for a value up to its threshold, and above it; a leaf is followed by itself."""
+    feature: NDArray[np.int64]
+    """[m] the column that a node looks at."""
+    threshold: NDArray[np.float64]
+    """[m]."""
+    share: NDArray[np.float64]
+    """[m] of anomalies among the rows that came to a node, both classes weighing the same."""
 
     @classmethod
     def fit(cls, x: NDArray[np.float32], y: NDArray[np.bool_], seed: int) -> tuple[Self, NDArray[np.float64]]:
@@ -63,96 +64,98 @@ class Trees:
             forest.fit(x, y)
         trees = [tree.tree_ for tree in forest.estimators_]
         starts = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
-        children = [np.stack((tree.children_left, tree.children_right), axis=1) for tree in trees]
-        own = [np.arange(len(nodes))[:, None] for nodes in children]
-        joined = [np.where(c < 0, o, c) + s for c, o, s in zip(children, own, starts, strict=True)]
         model = cls(
             starts.astype(np.int64),
-            np.concatenate(joined).astype(np.int64),
+            np.concatenate([_following(tree) + start for tree, start in zip(trees, starts, strict=True)]),
             np.concatenate([np.maximum(tree.feature, 0) for tree in trees]).astype(np.int64),
             np.concatenate([tree.threshold for tree in trees]),
             np.concatenate([tree.value[:, 0, 1] / tree.value[:, 0].sum(1) for tree in trees]),
         )
-        return model, np.nan_to_num(forest.oob_decision_function_[:, 1])
+        return model, forest.oob_decision_function_[:, 1]
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The trees' mean share of anomalies in the leaves [n] of rows [n, D]."""
         total = np.zeros(len(x))
         rows = np.arange(len(x))
-        for start in self._starts:
-            node = np.full(len(x), start)
-            while True:
-                right = x[rows, self._feature[node]] > self._threshold[node]
-                following = self._children[node, right.astype(np.int64)]
-                if (following == node).all():
-                    break
-                node = following
-            total += self._share[node]
-        return total / len(self._starts)
+        for start in self.starts:
+            node, before = np.full(len(x), start), None
+            while before is None or (node != before).any():
+                right = x[rows, self.feature[node]] > self.threshold[node]
+                node, before = self.children[node, right.astype(np.int64)], node
+            total += self.share[node]
+        return total / len(self.starts)
 
-    def arrays(self) -> Arrays:
+    def arrays(self) -> files.Arrays:
         """What `restore` needs."""
-        return {
-            "starts": self._starts,
-            "children": self._children,
-            "feature": self._feature,
-            "threshold": self._threshold,
-            "share": self._share,
-        }
+        return {name: getattr(self, name) for name in ("starts", "children", "feature", "threshold", "share")}
 
     @classmethod
-    def restore(cls, arrays: Arrays, width: int) -> Self:
+    def restore(cls, arrays: files.Arrays, width: int) -> Self:
         """The one that gave the arrays. Raises `ValueError` or `KeyError` where they do not fit D = `width`."""
-        starts, children, feature = (arrays[name] for name in ("starts", "children", "feature"))
-        nodes = np.arange(len(children))[:, None]
-        # a child stands behind its parent, so that every walk ends
-        sound = (
-            all(array.dtype == np.int64 for array in (starts, children, feature))
-            and children.shape == (len(nodes), 2)
-            and bool(((children >= nodes) & (children < len(nodes))).all())
-            and bool(((feature >= 0) & (feature < width)).all())
-            and bool(((starts >= 0) & (starts < len(nodes))).all())
-            and len(starts) > 0
-            and all(len(arrays[name]) == len(nodes) for name in ("feature", "threshold", "share"))
+        trees, nodes = len(arrays["starts"]), len(arrays["children"])
+        found = cls(
+            files.array(arrays, "starts", (trees,), np.int64),
+            files.array(arrays, "children", (nodes, 2), np.int64),
+            files.array(arrays, "feature", (nodes,), np.int64),
+            files.array(arrays, "threshold", (nodes,)),
+            files.array(arrays, "share", (nodes,)),
         )
-        if not sound:
-            raise ValueError("its trees do not fit")
-        return cls(starts, children, feature, arrays["threshold"], arrays["share"])
+        # nothing is followed by what stands before it, so that every walk ends
+        earliest = np.arange(nodes)[:, None]
+        inside = (
+            _within(found.starts, 0, nodes)
+            and _within(found.children, earliest, nodes)
+            and _within(found.feature, 0, width)
+        )
+        if not trees or not inside:
+            raise ValueError("the trees do not fit")
+        return found
 
 
+def _following(tree: Any) -> NDArray[np.int64]:  # noqa: ANN401  # scikit-learn has no types
+    """What follows each node of a tree [m, 2], for a leaf the leaf itself."""
+    children = np.stack((tree.children_left, tree.children_right), axis=1).astype(np.int64)
+    return np.where(children < 0, np.arange(len(children))[:, None], children)
+
+
+def _within(found: NDArray[np.int64], least: int | NDArray[np.int64], end: int) -> bool:
+    """Whether all numbers are from `least` on and below `end`."""
+    return bool(((found >= least) & (found < end)).all())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Line:
     """Logistic regression, both classes weighing the same."""
 
-    def __init__(self, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
-        self._weight, self._bias = weight, bias
+    weight: NDArray[np.float64]
+    """[D]."""
+    bias: NDArray[np.float64]
+    """[1]."""
 
     @classmethod
     def fit(cls, x: NDArray[np.float32], y: NDArray[np.bool_], seed: int) -> tuple[Self, NDArray[np.float64]]:
         """Learn which rows [n, D] are labeled anomalies; also gives the scores of all rows [n]."""
         line = LogisticRegression(class_weight="balanced", max_iter=3_000, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # rows that a line divides have no best weights: any large ones do
+            # rows that a line divides have no best weights: any large ones do
+            warnings.simplefilter("ignore")
             line.fit(x, y)
         model = cls(line.coef_[0].astype(np.float64), line.intercept_.astype(np.float64))
         return model, model.score(x)
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The log odds [n] of rows [n, D]."""
-        odds: NDArray[np.float64] = (x * self._weight).sum(1) + self._bias[0]
+        odds: NDArray[np.float64] = (x * self.weight).sum(1) + self.bias[0]
         return odds
 
-    def arrays(self) -> Arrays:
+    def arrays(self) -> files.Arrays:
         """What `restore` needs."""
-        return {"weight": self._weight, "bias": self._bias}
+        return {"weight": self.weight, "bias": self.bias}
 
     @classmethod
-    def restore(cls, arrays: Arrays, width: int) -> Self:
+    def restore(cls, arrays: files.Arrays, width: int) -> Self:
         """The one that gave the arrays. Raises `ValueError` or `KeyError` where they do not fit D = `width`."""
-        if arrays["weight"].shape != (width,) or arrays["bias"].shape != (1,):
-            raise ValueError("its line does not fit")
-        return cls(arrays["weight"], arrays["bias"])
+        return cls(files.array(arrays, "weight", (width,)), files.array(arrays, "bias", (1,)))
 
 
 class Neighbours:
@@ -177,14 +180,14 @@ class Neighbours:
         apart: NDArray[np.float64] = self._index.kneighbors(x)[0].mean(axis=1)
         return apart
 
-    def arrays(self) -> Arrays:
+    def arrays(self) -> files.Arrays:
         """What `restore` needs."""
         return {"rows": self._rows}
 
     @classmethod
-    def restore(cls, arrays: Arrays, width: int) -> Self:
+    def restore(cls, arrays: files.Arrays, width: int) -> Self:
         """The one that gave the arrays. Raises `ValueError` or `KeyError` where they do not fit D = `width`."""
-        rows = arrays["rows"]
-        if rows.ndim != 2 or rows.shape[1] != width or not len(rows) or rows.dtype != np.float32:
-            raise ValueError("its rows do not fit")
+        rows = files.array(arrays, "rows", (len(arrays["rows"]), width), np.float32)
+        if not len(rows):
+            raise ValueError("there are no rows to be near to")
         return cls(rows)

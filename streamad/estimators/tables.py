@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +28,19 @@ def numbers(estimator: BaseEstimator, X: Table, *, fitting: bool) -> NDArray[np.
         names = getattr(estimator, "feature_names_in_", range(x.shape[1]))
         raise ValueError(f"X holds {found} in row {row}, column {names[column]}: every value must be finite")
     return x
+
+
+def columns(estimator: BaseEstimator) -> dict[str, Any]:
+    """What a fit noted about the columns, as JSON-able values."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return {"columns": estimator.n_features_in_, "names": None if names is None else list(names)}
+
+
+def restore_columns(estimator: BaseEstimator, values: Mapping[str, Any]) -> None:
+    """Note what `columns` gave. Raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    estimator.n_features_in_ = int(values["columns"])
+    if values["names"] is not None:
+        estimator.feature_names_in_ = np.array([str(name) for name in values["names"]], dtype=object)
 
 
 def _plain(X: Table) -> Table:  # noqa: N803  # scikit-learn's name

@@ -5,6 +5,7 @@ UaiNets: From Unsupervised to Active Deep Anomaly Detection, section 3, equation
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -13,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
+from pydantic import InstanceOf
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from streamad.estimators.base import Estimator, fit_many
 from streamad.estimators.detectors import DAE
 from streamad.estimators.parameters import Rate, Share, Weight, checked
 from streamad.estimators.saved import SavedEstimator
-from streamad.estimators.tables import Table, labels, numbers
+from streamad.estimators.tables import Table, columns, labels, numbers, restore_columns
 from streamad.models.head import Head
 from streamad.models.head_features import LIMIT, FeatureStats, raw_features
 
@@ -33,8 +34,11 @@ class UAI(SavedEstimator):
 
     `fit` trains the base; labels, if any, shape its codes through a UAI layer while it does. Then the head, a
     Bayesian logistic regression on the members' codes, their squares and the score, learns the labels one by one,
-    and `partial_fit` goes on with further ones, each at the same small cost. Before the first label the ranking is
-    the base's; there is no cold start to end, since each label moves the head as far as it is surprising.
+    and `partial_fit` goes on with further ones, each at the same small cost. There is no cold start to end, since
+    each label moves the head as far as it is surprising. Before the first one it expects the weights of the codes
+    to be 0: its mean log odds rank as the base's score does, but the farther out the codes, the less certain they
+    are, and the log odds, below 0 nearly everywhere, come nearer to 0. Rows with odd codes thus rank higher than
+    the base alone has them. Scores are log odds, so that most are below 0.
 
     - `base`: the estimator; None is a `DAE` of five members;
     - `joint`: whether labels shape the codes, or only the head learns them;
@@ -42,10 +46,26 @@ class UAI(SavedEstimator):
     - `level_weight`: how much it trusts the base's score before it has seen labels;
     - `latent_deviation`: how large it expects the codes' weights to be.
 
-    After a fit: `base_`, the fitted estimator; `head_`.
+    After a fit: `base_`, the fitted estimator; `head_`; `n_features_in_`, and `feature_names_in_` where X had them.
+
+    >>> import numpy as np
+    >>> from streamad import DAE, UAI
+    >>> random = np.random.default_rng(0)
+    >>> X = random.normal(size=(500, 4))
+    >>> X[:10] += 4  # what is looked for
+    >>> X[10:40] += [-4, 4, -4, 4]  # as odd, but of no interest
+    >>> truth = (np.arange(500) < 10).astype(int)
+    >>> detector = UAI(DAE(hidden=(16, 8), epochs=30)).fit(X)
+    >>> asked = np.zeros(500, dtype=bool)
+    >>> for _ in range(20):
+    ...     row = np.where(asked, -np.inf, detector.decision_function(X)).argmax()
+    ...     asked[row] = True
+    ...     detector = detector.partial_fit(X[[row]], truth[[row]])  # the answer
+    >>> int(truth[asked].sum())  # found by twenty questions
+    10
     """
 
-    base: Estimator | None = None
+    base: InstanceOf[Estimator] | None = None
     _: KW_ONLY
     joint: bool = True
     prior_rate: Share = 0.02
@@ -53,50 +73,49 @@ class UAI(SavedEstimator):
     latent_deviation: Rate = 0.5
 
     def fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
-        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled."""
+        """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled.
+
+        Interrupted, it leaves an earlier fit as it was. Raises `ValueError` for what is no such table, labels or
+        parameter, `TrainingError` where the training diverges.
+        """
         checked(self)
-        x = numbers(self, X, fitting=True)
+        fitted = copy.copy(self)  # takes this one's place once all has gone well
+        x = numbers(fitted, X, fitting=True)
         known = labels(y, len(x))
-        base = clone(self.base) if self.base is not None else DAE(members=5, hidden=(64, 32, 8))
-        fit_many([base], [(x, known)], jointly=self.joint and bool((known >= 0).any()))
-        raw = _raw(base, x[known != 1])
-        self.base_, self.stats_ = base, FeatureStats.fit(raw)
-        self.head_ = Head.fresh(
-            2 * raw.shape[1] - 1,
+        fitted.base_ = self._fresh_base()
+        fit_many([fitted.base_], [(x, known)], jointly=self.joint and bool((known >= 0).any()))
+        raw = _raw(fitted.base_, x[known != 1])
+        fitted.stats_ = FeatureStats.fit(raw)
+        fitted.head_ = Head.fresh(
+            _width(raw.shape[1]),
             self.prior_rate,
             latent_deviation=self.latent_deviation,
             level_weight=self.level_weight,
         )
-        self._learn(x, known)
+        fitted.head_ = _taught(fitted, x, known)
+        self.__dict__ = fitted.__dict__
         return self
 
     def partial_fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
-        """Learn the labeled rows of X at once, in order; the base stays as it is. The first call is a `fit`."""
+        """Learn the labeled rows of X [n, D] at once, in order; the base stays as it is. The first call is a `fit`.
+
+        Raises `ValueError` for what is no such table or labels; the head is then what it was.
+        """
         if not hasattr(self, "head_"):
             return self.fit(X, y)
         x = numbers(self, X, fitting=False)
-        self._learn(x, labels(y, len(x)))
+        self.head_ = _taught(self, x, labels(y, len(x)))
         return self
 
     def decision_function(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
-        """The log odds of an anomaly for each row of X [n, D]: [n]."""
-        check_is_fitted(self)
-        return self.head_.log_odds(self.features(numbers(self, X, fitting=False)))
+        """The log odds of an anomaly for each row of X [n, D]: [n], finite, below 0 for what is rather normal."""
+        features = self.features(self._rows(X))
+        return self.head_.log_odds(features)
 
     def anomaly_probability(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
         """The probability that each row of X [n, D] is an anomaly: [n]."""
-        check_is_fitted(self)
-        return self.head_.probability(self.features(numbers(self, X, fitting=False)))
-
-    def _learn(self, x: NDArray[np.float64], known: NDArray[np.int8]) -> None:
-        """Teach the head, which is a new one afterwards, the labeled ones of the rows [n, D]."""
-        labeled = np.flatnonzero(known >= 0)
-        if not len(labeled):
-            return
-        head = self.head_.copy()
-        for row, verdict in zip(self.features(x[labeled]), known[labeled], strict=True):
-            head.update(row, "anomaly" if verdict else "normal")
-        self.head_ = head
+        features = self.features(self._rows(X))
+        return self.head_.probability(features)
 
     def features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the head reads of rows [n, D]: codes, how far out they are, the score's level; [n, F]."""
@@ -104,32 +123,64 @@ class UAI(SavedEstimator):
         out = np.minimum((z[:, :-1] ** 2 - 1) / math.sqrt(2), LIMIT)
         return np.concatenate([z[:, :-1], out, z[:, -1:]], axis=1)
 
+    def _rows(self, X: Table) -> NDArray[np.float64]:  # noqa: N803  # scikit-learn's name
+        """The rows [n, D] to be scored."""
+        check_is_fitted(self)
+        return numbers(self, X, fitting=False)
+
+    def _fresh_base(self) -> Estimator:
+        """The base to be fitted."""
+        return checked(DAE(members=5, hidden=(64, 32, 8)) if self.base is None else self.base)
+
     def state(self) -> tuple[dict[str, Any], files.Arrays]:
         """What a fit left, as JSON-able values and arrays."""
         values, arrays = self.base_.state()
-        stats = {f"stats.{name}": array for name, array in self.stats_.tensors().items()}
-        head = {f"head.{name}": array for name, array in self.head_.tensors().items()}
-        return {"base": files.describe(checked(self.base_)), **values}, {**arrays, **stats, **head}
+        parts = {"base": arrays, "stats": self.stats_.tensors(), "head": self.head_.tensors()}
+        return {**columns(self), "base": values}, files.joined(parts)
 
     def restore(self, values: Mapping[str, Any], arrays: files.Arrays) -> None:
         """Take over what `state` gave. Raises `ValueError` and the like where that cannot be."""
-        base = checked(files.revive(values["base"]))
-        base.device = self.base.device if self.base is not None else base.device
-        base.restore(values, arrays)
-        self.n_features_in_ = base.n_features_in_
-        if hasattr(base, "feature_names_in_"):
-            self.feature_names_in_ = base.feature_names_in_
-        width = base.members * base.hidden[-1] + 1
+        restore_columns(self, values)
+        self.base_ = self._fresh_base()
+        self.base_.restore(values["base"], files.part(arrays, "base."))
+        width = self.base_.members * self.base_.hidden[-1] + 1
+        for name in ("stats.mean", "stats.factor"):
+            files.array(arrays, name, (width,), np.float32)
         self.stats_ = FeatureStats.from_tensors(files.part(arrays, "stats."), torch.device("cpu"))
-        self.head_ = Head.from_tensors(files.part(arrays, "head."))
-        if self.stats_.mean.shape != (width,) or self.head_.mean.shape != (2 * width,):
-            raise ValueError("its head does not fit")
-        self.base_ = base
+        self.head_ = _restored_head(arrays, _width(width))
 
     def move(self, device: str) -> None:
-        """Use another device than the parameters say."""
-        self.base = clone(self.base) if self.base is not None else DAE(members=5, hidden=(64, 32, 8))
+        """Use another device than the base says."""
+        self.base = self._fresh_base()
         self.base.device = device
+
+
+def _width(raw: int) -> int:
+    """The head's features, of so many raw ones: each code once more, as how far out it is."""
+    return 2 * raw - 1
+
+
+def _taught(uai: UAI, x: NDArray[np.float64], known: NDArray[np.int8]) -> Head:
+    """A head like the present one that has learned the labeled ones of the rows [n, D] as well, in order."""
+    labeled = np.flatnonzero(known >= 0)
+    taught = uai.head_.copy()
+    if len(labeled):
+        for row, verdict in zip(uai.features(x[labeled]), known[labeled], strict=True):
+            taught.update(row, "anomaly" if verdict else "normal")
+    return taught
+
+
+def _restored_head(arrays: files.Arrays, width: int) -> Head:
+    """The head on F = `width` features. Raises `ValueError` or `KeyError` where its arrays do not fit."""
+    precision = files.array(arrays, "head.precision", (width + 1, width + 1))
+    for name in ("head.vector", "head.mean"):
+        files.array(arrays, name, (width + 1,))
+    counts = files.array(arrays, "head.counts", (2,), np.int64)
+    if (precision != precision.T).any() or (counts < 0).any():
+        raise ValueError("the head does not fit")
+    head = Head.from_tensors(files.part(arrays, "head."))
+    head.log_odds(np.zeros((1, width)))  # fails where the precision is none
+    return head
 
 
 def _raw(base: Estimator, x: NDArray[np.float64]) -> Tensor:
