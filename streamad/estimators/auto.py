@@ -173,7 +173,7 @@ def evidence(scores: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArra
     above = count - np.searchsorted(levels, scores, side="left")
     tail = levels[-1] - levels[int(0.9 * count)]
     beyond = np.maximum(scores - levels[-1], 0) / max(tail, 1e-9)
-    rare: NDArray[np.float64] = -np.log(np.minimum(1, (above + 0.5) / (count + 1))) + np.log1p(beyond)
+    rare: NDArray[np.float64] = -np.log((above + 0.5) / (count + 1)) + np.log1p(beyond)
     return rare
 
 

@@ -36,11 +36,17 @@ def checked(estimator: _Estimator) -> _Estimator:
     except ValidationError as error:
         first = error.errors()[0]
         name, why = str(first["loc"][0]), first["msg"].removeprefix("Input ")
-        found = " ".join(reprlib.repr(given[name]).split())
-        raise ValueError(f"{kind.__name__}: {name} is {found}, but {why}") from None
+        raise ValueError(f"{kind.__name__}: {name} is {_shown(given[name])}, but {why}") from None
     return plain
 
 
 @functools.cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _shown(value: object) -> str:
+    """A value on one line, shortened."""
+    # scikit-learn takes twice as long for each level of estimators within estimators
+    text = f"{type(value).__name__}(...)" if isinstance(value, BaseEstimator) else reprlib.repr(value)
+    return " ".join(text.split())

@@ -56,9 +56,7 @@ class SavedEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 estimator.move(device)
             estimator = checked(estimator)
             estimator.restore(saved.values, saved.arrays)
-        except RecursionError:
-            raise UserError(f"{path} does not hold what it should: it is nested too deeply") from None
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} does not hold what it should: {error}") from None
         return estimator
 

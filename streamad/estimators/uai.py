@@ -143,6 +143,8 @@ class UAI(SavedEstimator):
         restore_columns(self, values)
         self.base_ = self._fresh_base()
         self.base_.restore(values["base"], files.part(arrays, "base."))
+        if self.base_.n_features_in_ != self.n_features_in_:
+            raise ValueError("the base has other columns")
         width = self.base_.members * self.base_.hidden[-1] + 1
         for name in ("stats.mean", "stats.factor"):
             files.array(arrays, name, (width,), np.float32)
