@@ -167,8 +167,7 @@ def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tupl
 
     def learn(answered: Rows) -> None:
         labels[0, torch.from_numpy(answered)] = torch.from_numpy(data.y[answered])
-        if not bound:
-            training.go_on(_PAPER_STEPS)
+        training.go_on(_PAPER_STEPS)
 
     budget = int(data.y.sum())
     first = min(budget, _COLD_ROUNDS * k)

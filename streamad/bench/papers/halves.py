@@ -3,7 +3,7 @@
 The papers leave values open (epochs, noise, scaling, the weight of a term). Each is chosen on the development
 half alone, once for all sets. Files that come from the same records are twins and share a half.
 
-The rule, which looks at no result: the tables in the order Deep SAD, AE-SAD, UAI; within a table the origins not
+The rule, which looks at no result: the tables in the order Deep SAD, AE-SAD, UAI, digits; within a table the origins not
 yet placed, alphabetically; each goes to the half that holds fewer of that table's sets so far, at a tie to the
 development half.
 """
@@ -27,6 +27,7 @@ DEVELOPMENT: Final[tuple[frozenset[str], ...]] = (
     frozenset({"abalone"}),
     frozenset({"covtype"}),
     frozenset({"kddcup", "kddcup-rev", "http", "smtp"}),
+    frozenset({"digits-0"}),
 )
 """Sets of one origin each, in the order in which the rule placed them."""
 
@@ -41,7 +42,6 @@ REPORT: Final[tuple[frozenset[str], ...]] = (
     frozenset({"pima"}),
     frozenset({"vowels"}),
     frozenset({"yeast"}),
-    frozenset({"digits-0"}),
 )
 
 
