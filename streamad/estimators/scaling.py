@@ -40,9 +40,9 @@ class Scaling:
             raise ValueError(
                 f"the values in column {np.argmin(np.isfinite(spread))} of X are too large to be scaled"
             )
-        least = np.finfo(np.float64)
-        spread[spread <= np.maximum(least.eps * np.abs(centre), least.tiny)] = 1.0
-        return cls(centre, 1 / spread)
+        # of equal values a mean rounds, and their deviation is that rounding error
+        constant = (x == x[0]).all(0) | (spread < np.finfo(np.float64).tiny)
+        return cls(centre, 1 / np.where(constant, 1.0, spread))
 
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float32]:
         """Scale rows [n, D]."""

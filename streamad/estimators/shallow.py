@@ -168,12 +168,16 @@ class Neighbours:
     @classmethod
     def fit(cls, x: NDArray[np.float32], y: NDArray[np.bool_], seed: int) -> tuple[Self, NDArray[np.float64]]:
         """Keep the rows [n, D] that are no labeled anomalies; also gives the scores of all rows [n]."""
-        kept = x[~y]
+        kept = np.flatnonzero(~y)
         if len(kept) > _MOST_ROWS:
             kept = kept[np.random.default_rng(seed).choice(len(kept), _MOST_ROWS, replace=False)]
-        model = cls(kept)
+        model = cls(x[kept])
         apart, _ = model._index.kneighbors(x, min(_NEIGHBOURS + 1, len(kept)))
-        return model, apart[:, 1:].mean(axis=1) if apart.shape[1] > 1 else apart[:, 0]
+        if apart.shape[1] == 1:
+            return model, apart[:, 0]
+        scores = apart[:, :_NEIGHBOURS].mean(axis=1)
+        scores[kept] = apart[kept, 1:].mean(axis=1)  # the nearest to a kept row is itself
+        return model, scores
 
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The distances [n] of rows [n, D]."""

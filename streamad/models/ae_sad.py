@@ -30,6 +30,8 @@ class AESAD(AE):
 
     def __init__(self, width: int, options: DetectorOptions, generators: Sequence[torch.Generator]) -> None:
         super().__init__(width, options, generators)
+        self._batch = options.batch
+        self._drawn = options.labeled_share > 0
         self.weight: Tensor
         self.register_buffer("weight", torch.zeros(self.members))
 
@@ -38,13 +40,18 @@ class AESAD(AE):
         return (Stage(self.loss, self.PHASES, begin=self._count),)
 
     def _count(self, rows: Chunks) -> None:
-        """Set the weight of the labeled anomalies' mean error: lambda times s / n."""
+        """Set the weight of a batch's mean error of labeled anomalies: lambda times s / n, over all batches.
+
+        Fewer anomalies than batches weigh so much more in those that have one, unless every batch draws some.
+        """
         anomalies, others = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         for _, y in rows:
             anomalies += (y == 1).sum(1)
             others += (y != 1).sum(1)
         share = anomalies / others.clamp(min=1)
-        self.weight.copy_(share + self.settings["alpha"] * (1 - share))
+        batches = torch.ceil((anomalies + others) / self._batch)
+        rare = torch.ones_like(share) if self._drawn else (batches / anomalies.clamp(min=1)).clamp(min=1)
+        self.weight.copy_((share + self.settings["alpha"] * (1 - share)) * rare)
 
     def loss(self, x: Tensor, y: Tensor, progress: float, random: MemberRandom) -> Tensor:
         """Equation 2 over n, the number of rows that are not labeled anomalies, [K]."""

@@ -21,7 +21,9 @@ DETECTORS: Final = ("estimators", "models", "training")
 """The sources of streamad's own detectors."""
 
 _PACKAGE = Path(streamad.__file__).parent
-_PROTOCOL = ("bench/papers/datasets.py", "bench/papers/protocols.py", "bench/papers/evaluate.py")
+_PROTOCOL = tuple(
+    f"bench/papers/{name}.py" for name in ("datasets", "protocols", "evaluate", "tables", "methods")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,25 @@ import sklearn
 from streamad.bench.papers.datasets import digest, file_of
 from streamad.bench.papers.evaluate import Cell, Outcome
 from streamad.bench.papers.methods import METHODS
+from streamad.errors import UserError
 
 
 class Kept:
     """Outcomes by everything that they depend on, one JSON object a line; a torn last line is as if not written."""
 
     def __init__(self, path: Path | None, data: Path) -> None:
-        """With no path nothing is kept beyond this object's life."""
+        """With no path nothing is kept beyond this object's life.
+
+        Raises `UserError` where the path cannot be written.
+        """
         self._path, self._data = path, data
-        self._found = dict(map(_entry, _whole_lines(path))) if path is not None and path.is_file() else {}
+        self._found = dict(_entries(path)) if path is not None and path.is_file() else {}
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.open("ab").close()
+            except OSError as error:
+                raise UserError(f"finished cells cannot be kept in {path}: {error.strerror}") from None
 
     def find(self, cell: Cell) -> Outcome | None:
         """The outcome of an earlier run of the same cell on the same data by the same code, if there is one."""
@@ -33,7 +45,6 @@ class Kept:
         self._found[key] = outcome
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a+b") as file:
             if file.tell() and not _ends_with_newline(self._path):
                 file.write(b"\n")
@@ -47,6 +58,7 @@ class Kept:
                 "data": digest(file_of(self._data, cell.dataset)),
                 "numpy": np.__version__,
                 "scikit-learn": sklearn.__version__,
+                "torch": version("torch"),
             }
         )
 
@@ -55,19 +67,14 @@ def _canonical(key: dict[str, Any]) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines, those left out that a crash cut short."""
-    found = []
+def _entries(path: Path) -> Iterator[tuple[str, Outcome]]:
+    """The cells of a file, without lines that a crash cut short or that are no cells."""
     for line in path.read_bytes().splitlines():
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            cell = json.loads(line)
+            yield _canonical(cell["key"]), Outcome(tuple(cell["values"]), cell["note"], cell["seconds"])
+        except (ValueError, KeyError, TypeError):
             continue
-    return found
-
-
-def _entry(line: dict[str, Any]) -> tuple[str, Outcome]:
-    return _canonical(line["key"]), Outcome(tuple(line["values"]), line["note"], line["seconds"])
 
 
 def _ends_with_newline(path: Path) -> bool:
