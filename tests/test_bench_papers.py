@@ -269,6 +269,19 @@ def test_a_result_that_cannot_be_written_is_found_out_before_the_work(bench, tmp
     assert "cannot be written" in err
 
 
+def test_a_cache_that_cannot_be_written_is_found_out_before_the_work(bench, tmp_path):
+    (tmp_path / "out.cells.jsonl").mkdir()
+    code, _, err = bench(*SMALL, "--json", tmp_path / "out.json")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "finished cells cannot be kept in" in err
+
+
+def test_a_line_that_is_no_cell_is_passed_over(bench, tmp_path):
+    (tmp_path / "out.cells.jsonl").write_text('{"key": 3}\n[1]\n')
+    assert bench(*SMALL, "--seeds", 1, "--json", tmp_path / "out.json")[0] == 0
+
+
 def test_a_method_whose_package_is_missing_is_left_out_with_a_sentence(bench, monkeypatch):
     monkeypatch.setattr("streamad.bench.papers.entries.importlib.util.find_spec", lambda _: None)
     code, out, err = bench(

@@ -367,3 +367,10 @@ def test_a_pickled_estimator_scores_identically(kind):
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.decision_function(rows()[0]), detector.decision_function(rows()[0]))
     assert parameters(again) == parameters(detector)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1234.567, 1e-5, 7.0])
+def test_a_constant_column_gets_scale_one_however_its_mean_rounds(value):
+    x = np.c_[rows(5_000)[0], np.full(5_000, value)]
+    assert Scaling.fit(x, "standard").factor[-1] == 1
+    assert Scaling.fit(x, "minmax").factor[-1] == 1

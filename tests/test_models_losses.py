@@ -9,6 +9,9 @@ import torch
 from detectors_help import detector, labels
 from losses_help import LN3, LN4, Noise, batch, constant, loss, mirror, silence, tiny
 
+from streamad.models.base import make_detector
+from streamad.models.options import DetectorOptions
+
 
 def test_the_autoencoders_score_is_the_squared_error_averaged_over_features():
     for name in ("ae", "dae"):
@@ -168,3 +171,18 @@ def test_the_classifiers_loss_is_the_cross_entropy_of_the_class_in_the_last_colu
     assert made.score(x[0])[0][0].tolist() == pytest.approx(costs)
     assert loss(made, x, (-1, 0, 1)) == pytest.approx((costs[0] + costs[1]) / 2)
     assert loss(made, x, (1, 1, 1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("anomalies", "drawn", "expected"),
+    [(50, 0.0, 0.05 + 0.1 * 0.95), (2, 0.0, (0.002 + 0.1 * 0.998) * 11 / 2), (2, 0.125, 0.002 + 0.1 * 0.998)],
+    ids=["in every batch", "in two of eleven batches", "drawn into every batch"],
+)
+def test_ae_sads_anomalies_weigh_the_same_over_an_epoch_however_few_they_are(anomalies, drawn, expected):
+    options = DetectorOptions(members=1, hidden=(4,), latent=2, batch=100, labeled_share=drawn)
+    made = make_detector("ae_sad", 3, options, [0])
+    y = torch.full((1, 1000 + anomalies), -1, dtype=torch.int8)
+    y[:, :anomalies] = 1
+    begin = made.stages()[0].begin
+    begin([(torch.zeros(1, 1000 + anomalies, 3), y)])
+    assert made.weight.tolist() == pytest.approx([expected], rel=1e-6)
