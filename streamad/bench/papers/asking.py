@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, Final
 
 import numpy as np
@@ -30,6 +29,8 @@ Rows = NDArray[np.int64]
 
 _EPOCHS, _STEPS, _BATCH = 150, 5_000, 128
 _CLASS_EPOCHS = 15
+_RETRAINED_AT, _RETRAINED_AGAIN = 1_000, 2
+"""The codes are trained anew, jointly with the labels, at so many answers and whenever there are so many times as many."""
 _COLD_ROUNDS = 10
 _PAPER: Final = DetectorOptions(
     name="dae", members=1, hidden=(256, 64), latent=8, epochs=1, min_steps=5_000, batch=256
@@ -48,7 +49,7 @@ class Class(Estimator):
 
 
 def asking_head(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
-    """The base is trained once; `UAI`'s head ranks all rows from the first round on and learns each answer."""
+    """`UAI`'s head ranks all rows from the first round on and learns each answer."""
     return _with_head(data, [_base(data, seed) for seed in seeds], k)
 
 
@@ -88,12 +89,12 @@ def asking_on_new_rows(
     """`asking_head`, and after each number of answers its log odds of the test rows."""
     rows, place = distinct(data.x)
     uai = UAI(_base(data, seed)).fit(data.x)
-    asked = _head_run(data, uai, rows, place, k, max(answers))
     found = [uai.decision_function(test_x)]
-    for start, stop in pairwise((0, *answers[1:])):
-        known = asked[start:stop]
-        uai.partial_fit(data.x[known], data.y[known])
-        found.append(uai.decision_function(test_x))
+    asked = _head_run(data, uai, rows, place, k, max(answers))
+    for number in answers[1:]:
+        known = np.full(len(place), -1)
+        known[asked[:number]] = data.y[asked[:number]]
+        found.append(uai.fit(data.x, known).decision_function(test_x))
     return found
 
 
@@ -108,15 +109,23 @@ def upper_bound(data: DataSet, seeds: Sequence[int], k: int) -> list[float]:
 
 
 def _head_run(data: DataSet, uai: UAI, rows: NDArray[np.float64], place: Rows, k: int, budget: int) -> Rows:
-    """What the head of a fitted `UAI`, which itself stays as it is, asks about."""
-    features, head = uai.features(rows), uai.head_.copy()
+    """What the head of a fitted `UAI` asks about. With many answers the codes are retrained by all of them."""
+    features = uai.features(rows)
+    answers = np.full(len(place), -1)
+    due = _RETRAINED_AT
 
     def rank() -> NDArray[np.float64]:
-        return head.log_odds(features)[place]
+        return uai.head_.log_odds(features)[place]
 
     def learn(answered: Rows) -> None:
+        nonlocal features, due
+        answers[answered] = data.y[answered]
+        if (known := int((answers >= 0).sum())) >= due:
+            uai.fit(data.x, answers)
+            features, due = uai.features(rows), _RETRAINED_AGAIN * known
+            return
         for row in answered:
-            head.update(features[place[row]], "anomaly" if data.y[row] else "normal")
+            uai.head_.update(features[place[row]], "anomaly" if data.y[row] else "normal")
 
     return _rounds(data, k, rank, learn, budget)
 
