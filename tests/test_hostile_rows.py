@@ -100,8 +100,8 @@ def test_a_line_of_10_gb_out_of_a_gz_of_10_mb_is_passed_by_in_bounded_memory(fee
     assert packed.stat().st_size < 11_000_000
     feed.source(paths=["log.csv.gz"])
     program = (
-        "import resource, sys; from streamad.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+        "import sys; from streamad.cli import main; from streamad.training.process import peak_rss_mb;"
+        "code = main(sys.argv[1:]); print(peak_rss_mb()); sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "replay", str(feed.path)], capture_output=True, check=True, timeout=60

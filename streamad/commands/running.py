@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from streamad.config import load_config
 from streamad.errors import StoreError, UserError
 from streamad.job import Job
 from streamad.runtime.logs import configure_logs
+from streamad.training.process import peak_rss_mb
 from streamad.wiring import Live, open_feed
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def _scores_of_finished(live: Live, args: argparse.Namespace) -> None:
 
 def summary_of(live: Live) -> dict[str, Any]:
     """The summary of a finished replay."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {**live.engine.summary(), "peak_rss_mb": round(own + live.retraining.peak_rss_mb)}
+    peak = peak_rss_mb() + live.retraining.peak_rss_mb
+    return {**live.engine.summary(), "peak_rss_mb": round(peak)}
 
 
 def _show(summary: Mapping[str, Any]) -> None:

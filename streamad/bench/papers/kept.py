@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
+import torch
 
 from streamad.bench.papers.datasets import digest, file_of
 from streamad.bench.papers.evaluate import Cell, Outcome
@@ -58,7 +58,7 @@ class Kept:
                 "data": digest(file_of(self._data, cell.dataset)),
                 "numpy": np.__version__,
                 "scikit-learn": sklearn.__version__,
-                "torch": version("torch"),
+                "torch": str(torch.__version__),
             }
         )
 
