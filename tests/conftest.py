@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -23,3 +24,10 @@ def data_dir():
 def kdd_path(data_dir):
     """The KDDCUP99 file of 494,021 records."""
     return data_dir / "kddcup99" / "kddcup.data_10_percent.gz"
+
+
+@pytest.fixture
+def one_thread_and_few_trees(monkeypatch):
+    """Estimators of small tables, fitted fast."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr("streamad.estimators.shallow._TREES", 10)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from streamad.bench.papers import asking
+from streamad.bench.papers.active import ask_in_rounds
 from streamad.bench.papers.datasets import DIGITS, DataSet, load
 
 
@@ -31,8 +32,7 @@ def shifted(n=120, anomalies=12):
 
 def test_as_many_rows_are_asked_about_as_there_are_anomalies_each_once():
     asked = []
-    data = shifted()
-    rows = asking._rounds(data, 5, lambda: np.arange(120.0), asked.append, 12)
+    rows = ask_in_rounds(120, 5, lambda: np.arange(119, -1, -1), asked.append, 12)
     assert list(rows) == list(range(119, 107, -1))
     assert [len(part) for part in asked] == [5, 5, 2]
 

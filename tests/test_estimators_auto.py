@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from estimators_help import altered, complaint, fitted, rows, small
 
 from streamad import Auto
@@ -12,11 +11,7 @@ from streamad.estimators import auto, shallow
 from streamad.estimators.auto import evidence, fit_autos
 from streamad.estimators.shallow import Line, Neighbours, Trees
 
-
-@pytest.fixture(autouse=True)
-def one_thread_and_few_trees(monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setattr(shallow, "_TREES", 10)
+pytestmark = pytest.mark.usefixtures("one_thread_and_few_trees")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from estimators_help import (
     DETECTORS,
     KINDS,
@@ -25,13 +24,9 @@ from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
 
 from streamad import AE, DAE, DPVAE, UAI, VAE, Auto, DeepSAD
-from streamad.estimators import files, shallow
+from streamad.estimators import files
 
-
-@pytest.fixture(autouse=True)
-def one_thread_and_few_trees(monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setattr(shallow, "_TREES", 10)
+pytestmark = pytest.mark.usefixtures("one_thread_and_few_trees")
 
 
 @pytest.fixture

@@ -13,18 +13,14 @@ from sklearn.exceptions import NotFittedError
 
 from streamad import AE, AESAD, DPVAE, MMLVAE, UAI, VAE, Auto, DeepSAD, DeepSVDD
 from streamad.errors import TrainingError, UserError
-from streamad.estimators import auto, base, detectors, shallow, uai
+from streamad.estimators import auto, base, detectors, uai
 from streamad.estimators.base import fit_many
 from streamad.estimators.scaling import Scaling
 
+pytestmark = pytest.mark.usefixtures("one_thread_and_few_trees")
+
 LABELED = tuple(kind for kind in DETECTORS if kind._labels)
 UNLABELED = tuple(kind for kind in DETECTORS if not kind._labels)
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_few_trees(monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setattr(shallow, "_TREES", 10)
 
 
 def sentence(problem):

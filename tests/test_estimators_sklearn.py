@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from estimators_help import KINDS, rows, small
 from sklearn.base import is_outlier_detector
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -18,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from streamad import DeepSAD
-from streamad.estimators import shallow
+
+pytestmark = pytest.mark.usefixtures("one_thread_and_few_trees")
 
 OTHER_LABELS = "its y holds the classes 1 and 2, where 2 is no label: what is neither 1, 0 nor -1 is refused"
 ELSEWHERE = "scikit-learn runs it only where SCIPY_ARRAY_API is set: see the test below"
@@ -29,12 +29,6 @@ SKIPPED = {
     "check_array_api_input": ELSEWHERE,
 }
 """The checks that are not passed here, each with its reason."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread_and_few_trees(monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setattr(shallow, "_TREES", 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)

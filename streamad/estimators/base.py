@@ -10,30 +10,27 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from streamad.estimators import files
-from streamad.estimators.parameters import Count, Device, Members, Rate, Seed, Weight, Width, checked
+from streamad.estimators.parameters import Count, Device, Hidden, Members, Rate, Seed, Weight, checked
 from streamad.estimators.progress import shown
 from streamad.estimators.saved import SavedEstimator
-from streamad.estimators.scaling import Scaling
+from streamad.estimators.scaling import Kind, Scaling
 from streamad.estimators.tables import Table, columns, labels, numbers, restore_columns
 from streamad.models.base import Detector, find_detector, make_detector
-from streamad.models.options import DetectorOptions
+from streamad.models.options import LABELED_SHARE, DetectorOptions
 from streamad.models.randomness import member_seeds
 from streamad.models.scoring_model import SCORE_LIMIT, choose_device
 from streamad.training.loop import TrainingRows, train
 
-LABELED_SHARE = 0.125
-"""Labeled rows beyond a batch's size that a UAI layer sees, as a share of it."""
 FEW, MANY = 32, 2048
 """Rows that are scored at a time, filled up with zeros: the last bits of a product depend on its shape, so there
 are only two, one for a handful of rows."""
@@ -64,14 +61,14 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
     _labels: ClassVar[bool] = False
     """Whether labeled anomalies are trained on; otherwise they are left out."""
 
-    hidden: Annotated[Sequence[Width], Field(min_length=2)] = (32, 16, 8)
+    hidden: Hidden = (32, 16, 8)
     members: Members = 1
     epochs: Count = 150
     patience: Count | None = None
     batch_size: Count = 128
     learning_rate: Rate = 1e-3
     weight_decay: Weight = 1e-6
-    scaling: Literal["standard", "minmax", "none"] = "standard"
+    scaling: Kind = "standard"
     seed: Seed | Sequence[Seed] = 0
     device: Device = "auto"
     verbose: bool = False

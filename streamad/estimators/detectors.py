@@ -5,14 +5,12 @@ The parameters that all of them have are described in `streamad.estimators.base.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar
 
 from streamad.estimators.base import Estimator
-from streamad.estimators.parameters import Count, Members, Number, Share, Weight, Width
+from streamad.estimators.parameters import Count, Hidden, Members, Number, Order, Share, Weight
+from streamad.estimators.scaling import Kind
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -48,8 +46,8 @@ class AESAD(AE):
 
     _detector: ClassVar[str] = "ae_sad"
     _labels: ClassVar[bool] = True
-    hidden: Annotated[Sequence[Width], Field(min_length=2)] = (128, 64, 32)
-    scaling: Literal["standard", "minmax", "none"] = "minmax"
+    hidden: Hidden = (128, 64, 32)
+    scaling: Kind = "minmax"
     alpha: Weight = 0.1
 
 
@@ -154,7 +152,7 @@ class MMLVAE(VAE):
     _detector: ClassVar[str] = "mml_vae"
     _labels: ClassVar[bool] = True
     gamma: Weight = 1.0
-    beta_cubo: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    beta_cubo: Order = 0.05
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -166,4 +164,4 @@ class MMLDPVAE(DPVAE):
 
     _detector: ClassVar[str] = "mml_dp_vae"
     gamma: Weight = 1.0
-    beta_cubo: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    beta_cubo: Order = 0.05

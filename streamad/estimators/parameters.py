@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import reprlib
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -14,11 +15,13 @@ from streamad.models.options import MOST_MEMBERS
 Count = Annotated[int, Field(ge=1)]
 Members = Annotated[int, Field(ge=1, le=MOST_MEMBERS)]
 Width = Annotated[int, Field(ge=1, le=65536)]
+Hidden = Annotated[Sequence[Width], Field(min_length=2)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 40)]
+Order = Annotated[float, Field(gt=0, lt=0.5)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)

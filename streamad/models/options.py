@@ -9,6 +9,8 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 from streamad.records.schema import Section
 
 MOST_MEMBERS = 64
+LABELED_SHARE = 0.125
+"""Labeled rows beyond a batch's size that a UAI layer is shown, as a share of it."""
 
 AUTO = "dp_vae"
 """What ``auto`` is: with the head on top, the best of the detectors on feeds, with labels and without."""
@@ -28,7 +30,7 @@ class DetectorOptions(Section):
     min_steps: int = Field(default=600, ge=1)
     """A small window is gone through more often than ``epochs`` times, until there were so many steps."""
     batch: int = Field(default=256, ge=1)
-    labeled_share: float = Field(default=0.125, ge=0, le=1)
+    labeled_share: float = Field(default=LABELED_SHARE, ge=0, le=1)
     """With labels, a batch carries labeled rows beyond its size, drawn evenly from both verdicts: this share."""
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-6, ge=0)

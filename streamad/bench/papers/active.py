@@ -10,6 +10,8 @@ from sklearn.ensemble import ExtraTreesClassifier, IsolationForest
 
 from streamad.bench.papers.datasets import DataSet
 
+Rows = NDArray[np.int64]
+
 ActiveMethod = Callable[[DataSet, Sequence[int], int], list[float]]
 """A data set, the seeds and the number k of queries a round, to the F1 of each seed: the share of anomalies among
 the rows asked about, when as many have been asked about as there are anomalies."""
@@ -69,20 +71,45 @@ def _asked(
     rows: NDArray[np.float64], place: NDArray[np.int64], y: NDArray[np.int8], seed: int, k: int, budget: int
 ) -> NDArray[np.int64]:
     """The records that one search asks about, in order: `budget`, or all."""
-    budget = min(budget, len(y))
     base = -IsolationForest(random_state=seed).fit(rows[place]).score_samples(rows)
     queue = _ranked(base[place], base[place], seed)
     asked = queue[:0]
     growth = 1.0 if len(rows) <= _MANY_ROWS else _MANY_ROWS_GROWTH
     due = 0.0
-    while len(asked) < budget:
+
+    def ranked() -> Rows:
+        nonlocal queue, due
         if len(asked) >= due and len(np.unique(y[asked])) == 2:
             trees = _trees(rows[place[asked]], y[asked], len(rows), seed)
             queue = _ranked(trees.predict_proba(rows)[:, 1][place], base[place], seed)
             due = growth * len(asked)
-        queue = queue[~np.isin(queue, asked)]
-        asked = np.concatenate([asked, queue[: min(k, budget - len(asked))]])
-    return asked
+        return queue
+
+    def learn(answered: Rows) -> None:
+        nonlocal asked
+        asked = np.concatenate([asked, answered])
+
+    return ask_in_rounds(len(y), k, ranked, learn, budget)
+
+
+def ask_in_rounds(
+    count: int, k: int, ranked: Callable[[], Rows], learn: Callable[[Rows], None], budget: int
+) -> Rows:
+    """Which of `count` rows are asked about, in order: `budget` of them, or all.
+
+    Each round asks about the first k of `ranked` that were not asked about, whose answers are learned.
+    """
+    open_ = np.ones(count, dtype=np.bool_)
+    asked: list[Rows] = []
+    left = min(budget, count)
+    while left:
+        order = ranked()
+        chosen = order[open_[order]][: min(k, left)]
+        open_[chosen] = False
+        left -= len(chosen)
+        asked.append(chosen)
+        learn(chosen)
+    return np.concatenate(asked)
 
 
 def _trees(x: NDArray[np.float64], y: NDArray[np.int8], distinct: int, seed: int) -> ExtraTreesClassifier:

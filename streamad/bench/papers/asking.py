@@ -6,7 +6,7 @@ as there are anomalies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamad.bench.papers.active import distinct
+from streamad.bench.papers.active import Rows, ask_in_rounds, distinct
 from streamad.bench.papers.datasets import DataSet
 from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import DAE
@@ -24,8 +24,6 @@ from streamad.models.base import make_detector
 from streamad.models.options import DetectorOptions
 from streamad.models.randomness import member_seeds
 from streamad.training.loop import Training, TrainingRows
-
-Rows = NDArray[np.int64]
 
 _EPOCHS, _STEPS, _BATCH = 150, 5_000, 128
 _CLASS_EPOCHS = 15
@@ -114,8 +112,8 @@ def _head_run(data: DataSet, uai: UAI, rows: NDArray[np.float64], place: Rows, k
     answers = np.full(len(place), -1)
     due = _RETRAINED_AT
 
-    def rank() -> NDArray[np.float64]:
-        return uai.head_.log_odds(features)[place]
+    def ranked() -> Rows:
+        return np.argsort(-uai.head_.log_odds(features)[place], kind="stable")
 
     def learn(answered: Rows) -> None:
         nonlocal features, due
@@ -127,7 +125,7 @@ def _head_run(data: DataSet, uai: UAI, rows: NDArray[np.float64], place: Rows, k
         for row in answered:
             uai.head_.update(features[place[row]], "anomaly" if data.y[row] else "normal")
 
-    return _rounds(data, k, rank, learn, budget)
+    return ask_in_rounds(len(place), k, ranked, learn, budget)
 
 
 def _base(data: DataSet, seed: int) -> DAE:
@@ -164,7 +162,7 @@ def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tupl
     encoded = torch.from_numpy(scaling.apply(rows))
     rounds = 0
 
-    def rank() -> NDArray[np.float64]:
+    def ranked() -> Rows:
         nonlocal rounds
         rounds += 1
         detector.eval()
@@ -172,7 +170,7 @@ def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tupl
             parts = [
                 _layer(training, part, cold=rounds <= _COLD_ROUNDS) for part in torch.split(encoded, 8192)
             ]
-        return torch.cat(parts).double().numpy()[place]
+        return np.argsort(-torch.cat(parts).double().numpy()[place], kind="stable")
 
     def learn(answered: Rows) -> None:
         labels[0, torch.from_numpy(answered)] = torch.from_numpy(data.y[answered])
@@ -180,7 +178,7 @@ def _joint_run(data: DataSet, seed: int, k: int, *, bound: bool = False) -> tupl
 
     budget = int(data.y.sum())
     first = min(budget, _COLD_ROUNDS * k)
-    asked = _rounds(data, k, rank, learn, first if bound else budget)
+    asked = ask_in_rounds(len(place), k, ranked, learn, first if bound else budget)
     left = budget - first
     found = int(data.y[asked[:first]].sum())
     return float(data.y[asked].mean()), min(found + left, budget) / budget
@@ -192,22 +190,3 @@ def _layer(training: Training, x: torch.Tensor, *, cold: bool) -> torch.Tensor:
     if cold or training.uai is None:
         return scores[0]
     return training.uai.logits(scores, latents)[0]
-
-
-def _rounds(
-    data: DataSet,
-    k: int,
-    rank: Callable[[], NDArray[np.float64]],
-    learn: Callable[[Rows], None],
-    budget: int,
-) -> Rows:
-    """The rows that were asked about, in order: each round the k highest that were not, whose answers are learned."""
-    open_ = np.ones(len(data.y), dtype=np.bool_)
-    asked: list[Rows] = []
-    while (left := budget - int((~open_).sum())) > 0:
-        order = np.argsort(-rank(), kind="stable")
-        chosen = order[open_[order]][: min(k, left)]
-        open_[chosen] = False
-        asked.append(chosen)
-        learn(chosen)
-    return np.concatenate(asked)
