@@ -20,7 +20,7 @@ from streamad.estimators.base import Estimator
 KINDS = tuple(getattr(streamad, name) for name in streamad.__all__ if name != "__version__")
 DETECTORS = tuple(kind for kind in KINDS if issubclass(kind, Estimator))
 """Those of one network each, which UAI and Auto are made of."""
-SMALL = {"hidden": (6, 3), "members": 2, "epochs": 3, "device": "cpu"}
+SMALL = {"hidden": (6, 3), "members": 2, "epochs": 3, "min_steps": 1, "device": "cpu"}
 
 
 def rows(n=60, width=4, *, anomalies=3, seed=0):

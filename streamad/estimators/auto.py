@@ -108,6 +108,7 @@ class Auto(SavedEstimator):
         """The networks, not fitted."""
         shared: dict[str, Any] = {
             "epochs": epochs,
+            "min_steps": 1,
             "batch_size": _BATCH,
             "seed": self.seed,
             "device": self.device,

@@ -47,6 +47,7 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
     - `hidden`: the widths of the hidden layers, two or more, the last one being the code's;
     - `members`: the networks of the ensemble, whose scores are averaged;
     - `epochs`: how often the training goes through the rows;
+    - `min_steps`: a small table is gone through more often than that, until there were so many steps;
     - `patience`: stop after so many epochs without a lower loss, counted once warm-up and annealing are over;
     - `batch_size`, `learning_rate` and `weight_decay` of the training;
     - `scaling` of the columns: ``standard`` (mean 0, deviation 1), ``minmax`` ([0, 1] in training) or ``none``;
@@ -64,6 +65,7 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
     hidden: Hidden = (32, 16, 8)
     members: Members = 1
     epochs: Count = 150
+    min_steps: Count = 1
     patience: Count | None = None
     batch_size: Count = 128
     learning_rate: Rate = 1e-3
@@ -134,7 +136,7 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
             hidden=tuple(self.hidden[:-1]),
             latent=self.hidden[-1],
             epochs=self.epochs,
-            min_steps=1,
+            min_steps=self.min_steps,
             batch=self.batch_size,
             labeled_share=0.0,
             learning_rate=self.learning_rate,

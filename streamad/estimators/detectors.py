@@ -121,6 +121,7 @@ class VAE(Estimator):
     """
 
     _detector: ClassVar[str] = "vae"
+    min_steps: Count = 600
     members: Members = 5
     norm: bool = False
     beta: Weight = 0.05
@@ -137,7 +138,7 @@ class DPVAE(VAE):
 
     _detector: ClassVar[str] = "dp_vae"
     _labels: ClassVar[bool] = True
-    alpha: Number = 5.0
+    alpha: Number = 10.0
     frozen: bool = True
 
 
