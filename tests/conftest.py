@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import kafka_broker
+import kafka_topics
 import pytest
 import torch
 
@@ -31,3 +33,24 @@ def one_thread_and_few_trees(monkeypatch):
     """Estimators of small tables, fitted fast."""
     torch.set_num_threads(1)
     monkeypatch.setattr("streamad.estimators.shallow._TREES", 10)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """One Kafka broker for all tests that need not end it: STREAMAD_KAFKA's, or one with security, started once."""
+    yield from kafka_broker.for_session(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture
+def topics(broker):
+    """Makes a test's own topics on `broker`, as kafka_topics.make_topics does, and removes them after it."""
+    made = []
+
+    def make(partitions, **config):
+        names = kafka_topics.make_topics(broker, partitions, **config)
+        made.extend(names.values())
+        return names
+
+    yield make
+    if made:
+        kafka_topics.delete_topics(broker, made)

@@ -1,0 +1,212 @@
+"""What tests do with the topics of a broker, each call with clients of its own that are gone when it returns."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any, NamedTuple, Protocol
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+)
+
+_SECONDS = 30.0
+
+
+class Reachable(Protocol):
+    """A broker, or what stands for one."""
+
+    @property
+    def bootstrap(self) -> str:
+        """HOST:PORT, of several brokers with commas between."""
+
+
+class Record(NamedTuple):
+    """What a reader of a topic gets."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+def admin(broker: Reachable) -> AdminClient:
+    """A client for what has no helper here; its futures die with it, so keep it until they are done."""
+    return AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 5})
+
+
+def make_topics(broker: Reachable, partitions: Mapping[str, int], **config: object) -> dict[str, str]:
+    """Make topics under fresh names; the keys give partitions, the answer the name of each.
+
+    In the names of settings, such as cleanup_policy="compact", an underscore stands for a dot.
+    """
+    prefix = f"t{uuid.uuid4().hex[:8]}"
+    settings = {key.replace("_", "."): str(value) for key, value in config.items()}
+    names = {name: f"{prefix}-{name}" for name in partitions}
+    wanted = [NewTopic(names[name], count, -1, config=settings) for name, count in partitions.items()]
+    client = admin(broker)
+    for done in client.create_topics(wanted).values():
+        done.result(_SECONDS)
+    _until(lambda: all(_led(client, names[name]) == count for name, count in partitions.items()), "topics")
+    return names
+
+
+def _led(client: AdminClient, topic: str) -> int:
+    """How many partitions have a leader, as far as the broker has heard from its controller."""
+    return sum(
+        known.leader >= 0 for known in client.list_topics(topic, _SECONDS).topics[topic].partitions.values()
+    )
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the broker does not know its new {what}")
+        time.sleep(0.01)
+
+
+def delete_topics(broker: Reachable, names: Iterable[str]) -> None:
+    """Remove topics."""
+    client = admin(broker)
+    for done in client.delete_topics([*names]).values():
+        done.result(_SECONDS)
+
+
+def allow(broker: Reachable, user: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+    """Give a user rights on one resource, or on all of a kind with the name "*"."""
+    to = (kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*")
+    wanted = {AclBinding(*to, operation, AclPermissionType.ALLOW) for operation in operations}
+    client = admin(broker)
+    for done in client.create_acls([*wanted]).values():
+        done.result(_SECONDS)
+    given = AclBindingFilter(*to, AclOperation.ANY, AclPermissionType.ANY)
+    _until(lambda: wanted <= {*client.describe_acls(given).result(_SECONDS)}, "rights")
+
+
+def produce(
+    broker: Reachable,
+    topic: str,
+    values: Sequence[bytes | str | None],
+    partition: int | None = None,
+    keys: Iterable[bytes | str | None] | None = None,
+    **message: Any,
+) -> None:
+    """Write values in their order, and return when all are stored; `headers` and `timestamp` may be given for all."""
+    refused: list[KafkaError] = []
+    producer = Producer(
+        {"bootstrap.servers": broker.bootstrap, "acks": "all", "message.max.bytes": 10_000_000}
+    )
+    message |= {"on_delivery": lambda error, _: refused.append(error) if error else None}
+    for value, key in zip(values, keys or repeat(None), strict=keys is not None):
+        while not _taken(producer, topic, value, key, **message | _to(partition)):
+            producer.poll(0.1)
+    left = producer.flush(_SECONDS)
+    assert (left, refused[:3]) == (0, []), f"{topic}: not everything was stored"
+
+
+def _to(partition: int | None) -> dict[str, int]:
+    return {} if partition is None else {"partition": partition}
+
+
+def _taken(producer: Producer, *record: Any, **message: Any) -> bool:
+    """Whether the producer's queue had room."""
+    try:
+        producer.produce(*record, **message)
+    except BufferError:
+        return False
+    return True
+
+
+def read_all(
+    broker: Reachable, topic: str, isolation: str = "read_committed", seconds: float = _SECONDS
+) -> list[Record]:
+    """All records that a reader may see now, sorted by partition and offset.
+
+    With read_committed a partition ends at the first open transaction. Too slow is a TimeoutError.
+    """
+    settings = {"isolation.level": isolation, "auto.offset.reset": "earliest", "enable.partition.eof": True}
+    found: list[Record] = []
+    with _consumer(broker, **settings) as consumer:
+        waiting = {place.partition for place in _places(consumer, topic)}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in waiting])
+        deadline = time.monotonic() + seconds
+        while waiting:
+            for message in consumer.consume(10_000, 0.1):
+                _sort_in(message, found, waiting)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic}: {len(found)} records, partitions {waiting} not at their ends")
+    return sorted(found, key=lambda record: record[:2])
+
+
+def _sort_in(message: Message, found: list[Record], waiting: set[int]) -> None:
+    """Keep a record, or note that its partition has come to its end."""
+    error, partition, offset = message.error(), message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    if error is None:
+        found.append(Record(partition, offset, message.key(), message.value(), message.headers() or []))
+    elif error.code() == KafkaError._PARTITION_EOF:
+        waiting.discard(partition)
+    else:
+        raise KafkaException(error)
+
+
+def committed(broker: Reachable, group: str, topic: str) -> dict[int, int]:
+    """The offset that a group has committed for each partition, where it has, with no transaction pending."""
+    client = admin(broker)
+    asked = [ConsumerGroupTopicPartitions(group)]
+    answers = client.list_consumer_group_offsets(asked, require_stable=True)
+    places = answers[group].result(_SECONDS).topic_partitions
+    return {place.partition: place.offset for place in places if place.topic == topic and place.offset >= 0}
+
+
+def end_offsets(broker: Reachable, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:
+    """Where the next record of each partition would go; with read_committed, where its first open transaction began."""
+    client = admin(broker)
+    with _consumer(broker) as consumer:
+        asked = {place: OffsetSpec.latest() for place in _places(consumer, topic)}
+    answers = client.list_offsets(asked, isolation_level=IsolationLevel[isolation.upper()])
+    return {place.partition: done.result(_SECONDS).offset for place, done in answers.items()}
+
+
+@contextmanager
+def _consumer(broker: Reachable, **settings: object) -> Iterator[Consumer]:
+    """A consumer of no group."""
+    consumer = Consumer(
+        {"bootstrap.servers": broker.bootstrap, "group.id": "unused", "enable.auto.commit": False} | settings
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _places(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """The topic's partitions."""
+    known = consumer.list_topics(topic, _SECONDS).topics[topic]
+    if known.error is not None:
+        raise KafkaException(known.error)
+    return [TopicPartition(topic, partition) for partition in sorted(known.partitions)]
