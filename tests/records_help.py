@@ -34,7 +34,9 @@ def block(
     ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
     starts = ends - np.array([len(row) for row in rows], np.int64)
     data = np.frombuffer(b"".join(rows), np.uint8)
-    return Block("f", data, starts, ends, np.arange(1, len(rows) + 1), {}, columns, faults or {})
+    return Block(
+        {"f": {}}, data, starts, ends, np.arange(1, len(rows) + 1), columns=columns, faults=faults or {}
+    )
 
 
 def decoder(payload: PayloadFormat, schema: Schema = SCHEMA, *, compiled: bool = True) -> Decoder:

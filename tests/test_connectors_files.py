@@ -81,7 +81,7 @@ def test_every_compression_gives_the_same_rows_headers_and_positions(tmp_path, n
     assert rows_of(blocks) == [(f"{name}:{line}", text) for line, text in enumerate(LINES, 2)]
     assert {block.columns for block in blocks} == {("id", "text")}
     assert [len(block) for block in blocks] == [64] * 15 + [40]
-    assert blocks[-1].cursor["end"] is True
+    assert [cursor["end"] for cursor in blocks[-1].cursors.values()] == [True]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"])
@@ -91,17 +91,17 @@ def test_resuming_at_any_block_gives_exactly_the_rows_that_were_left(tmp_path, n
     blocks = blocks_of(open_files(tmp_path, name, **options), 100)
     for done in range(len(blocks) + 1):
         source = open_files(tmp_path, name, **options)
-        source.seek({name: json.loads(json.dumps(blocks[done - 1].cursor))} if done else {})
+        source.seek(json.loads(json.dumps(blocks[done - 1].cursors)) if done else {})
         rest = blocks_of(source, 100)
         assert rows_of(rest) == rows_of(blocks[done:])
-        assert [block.cursor for block in rest] == [block.cursor for block in blocks[done:]]
+        assert [block.cursors for block in rest] == [block.cursors for block in blocks[done:]]
 
 
 def test_seeking_back_reads_the_window_again(tmp_path):
     write(tmp_path, "a.csv.gz", CONTENT)
     source = open_files(tmp_path, "a.csv.gz")
     blocks = blocks_of(source)
-    source.seek({"a.csv.gz": blocks[3].cursor})
+    source.seek(blocks[3].cursors)
     assert rows_of(blocks_of(source)) == rows_of(blocks[4:])
 
 
@@ -122,7 +122,7 @@ def test_resuming_between_files_skips_the_finished_ones(tmp_path):
     blocks = blocks_of(open_files(tmp_path, "*.csv"), 600)
     for done in range(1, len(blocks)):
         source = open_files(tmp_path, "*.csv")
-        source.seek({block.partition: block.cursor for block in blocks[:done]})
+        source.seek({name: cursor for block in blocks[:done] for name, cursor in block.cursors.items()})
         assert rows_of(blocks_of(source, 600)) == rows_of(blocks[done:])
 
 
@@ -183,7 +183,7 @@ def test_a_line_longer_than_allowed_is_reported_and_passed_by(tmp_path, name):
     (block,) = blocks
     assert block.lengths == {1: 3 * CHUNK_BYTES}
     assert {row: fault.reason for row, fault in block.faults.items()} == {1: "too_long"}
-    source.seek({name: blocks_of(open_files(tmp_path, name, header=False, record_bytes=1000), 2)[0].cursor})
+    source.seek(blocks_of(open_files(tmp_path, name, header=False, record_bytes=1000), 2)[0].cursors)
     assert rows_of(blocks_of(source)) == [(f"{name}:3", b"3,4")]
 
 
@@ -212,7 +212,7 @@ def test_a_damaged_file_gives_its_good_rows_and_then_says_where_it_broke(tmp_pat
 
 def test_a_file_changed_or_cut_behind_the_position_is_named_and_not_resumed(tmp_path):
     path = write(tmp_path, "a.csv", CONTENT)
-    cursor = blocks_of(open_files(tmp_path, "a.csv"))[9].cursor
+    (cursor,) = blocks_of(open_files(tmp_path, "a.csv"))[9].cursors.values()
     middle = cursor["offset"] - 20
     changes = [
         CONTENT[: cursor["offset"] - 1],
@@ -227,31 +227,31 @@ def test_a_file_changed_or_cut_behind_the_position_is_named_and_not_resumed(tmp_
 
 def test_a_file_that_grew_since_it_was_read_to_its_end_is_not_finished_silently(tmp_path):
     path = write(tmp_path, "a.csv", b"x\n1\n2\n")
-    cursor = blocks_of(open_files(tmp_path, "a.csv"))[-1].cursor
+    positions = blocks_of(open_files(tmp_path, "a.csv"))[-1].cursors
     path.write_bytes(b"x\n1\n2\n3\n")
     source = open_files(tmp_path, "a.csv")
-    source.seek({"a.csv": cursor})
+    source.seek(positions)
     assert rows_of(blocks_of(source)) == [("a.csv:4", b"3")]
 
 
 def test_a_last_line_that_gets_its_newline_later_is_not_read_twice_and_one_that_goes_on_is_named(tmp_path):
     path = write(tmp_path, "a.csv", b"x\n1\n2")
-    cursor = blocks_of(open_files(tmp_path, "a.csv"))[-1].cursor
+    positions = blocks_of(open_files(tmp_path, "a.csv"))[-1].cursors
     path.write_bytes(b"x\n1\n2\r\n3\n")
     source = open_files(tmp_path, "a.csv")
-    source.seek({"a.csv": cursor})
+    source.seek(positions)
     assert rows_of(blocks_of(source)) == [("a.csv:4", b"3")]
     path.write_bytes(b"x\n1\n27\n3\n")
     with pytest.raises(InputError, match="changed behind line 3: that line went on later"):
-        open_files(tmp_path, "a.csv").seek({"a.csv": cursor})
+        open_files(tmp_path, "a.csv").seek(positions)
 
 
 def test_a_file_that_was_left_half_read_must_still_be_in_the_feed(tmp_path):
     write(tmp_path, "a.csv", CONTENT)
     write(tmp_path, "b.csv", CONTENT)
-    cursor = blocks_of(open_files(tmp_path, "a.csv"))[0].cursor
+    positions = blocks_of(open_files(tmp_path, "a.csv"))[0].cursors
     with pytest.raises(InputError, match=r"a\.csv was read up to line 65 but is not in source\.paths now"):
-        open_files(tmp_path, "b.csv").seek({"a.csv": cursor})
+        open_files(tmp_path, "b.csv").seek(positions)
 
 
 def test_equal_base_names_are_told_apart_by_the_shortest_end_of_their_paths():

@@ -77,7 +77,7 @@ class Follower:
         rows = []
         while not isinstance(block := self.source.poll(max_rows, 0.0), Idle):
             rows += [(block.position(row), block.payload(row).decode()) for row in range(len(block))]
-            self.committed[block.partition] = json.loads(json.dumps(block.cursor))
+            self.committed |= json.loads(json.dumps(block.cursors))
         return rows
 
     def restart(self):
@@ -234,7 +234,7 @@ def test_a_restart_after_every_row_gives_what_an_unbroken_run_gives(log, follow,
         for _ in range(3):
             block = follower.source.poll(2, 0.0)
             found += [(block.position(row), block.payload(row).decode()) for row in range(len(block))]
-            follower.committed[block.partition] = block.cursor
+            follower.committed |= block.cursors
             follower.restart()
         log.rotate(**how)
     names = ["conn.log", "conn.log~1", "conn.log~2", "conn.log~3"]
@@ -250,7 +250,7 @@ def test_seeking_back_over_rotations_reads_the_same_rows_under_the_same_position
         log.rotate()
         log.write(text)
         expected += follower.read()
-    follower.source.seek({"conn.log": first.cursor})
+    follower.source.seek(first.cursors)
     assert follower.read() == expected
     assert [at for at, _ in expected] == ["conn.log:2", "conn.log~1:1", "conn.log~2:1"]
 
@@ -303,7 +303,7 @@ def test_rotated_files_that_were_copied_while_down_hide_no_others_and_are_read_o
     for _ in range(6):
         if not isinstance(block := follower.source.poll(1, 0.0), Idle):
             found += [(block.position(0), block.payload(0).decode())]
-            follower.committed[block.partition] = block.cursor
+            follower.committed |= block.cursors
         follower.restart()
     expected = [("conn.log:2", "b"), ("conn.log~1:1", "c"), ("conn.log~2:1", "d"), ("conn.log~3:1", "e")]
     assert found == expected
@@ -400,11 +400,11 @@ def test_a_bounded_feed_can_be_followed_later(log, follow):
     log.write(b"a\nb\n")
     options = plugin.options(type="files", paths=("conn.log",), header=False)
     bounded = plugin.open(options, SourceContext(log.path.parent, 1 << 16, 0, bounded=True))
-    cursor = bounded.poll(10, 0.0).cursor
+    positions = bounded.poll(10, 0.0).cursors
     bounded.close()
     log.write(b"c\n")
     follower = follow()
-    follower.source.seek({"conn.log": cursor})
+    follower.source.seek(positions)
     assert follower.read() == [("conn.log:3", "c")]
 
 

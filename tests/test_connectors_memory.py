@@ -32,7 +32,11 @@ def plain(answer):
     if not isinstance(answer, Block):
         return answer
     rows = range(len(answer))
-    return [answer.position(row) for row in rows], [answer.payload(row) for row in rows], answer.cursor
+    return (
+        [answer.position(row) for row in rows],
+        [answer.payload(row) for row in rows],
+        *answer.cursors.values(),
+    )
 
 
 def test_a_script_is_played_in_order_and_blocks_keep_to_one_partition():

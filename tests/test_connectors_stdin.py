@@ -94,9 +94,9 @@ def test_in_a_replay_blocks_are_full_however_slow_the_pipe(pipe):
 def test_after_a_restart_lines_that_come_again_are_passed_by(pipe):
     source, write = pipe()
     write(CONTENT)
-    cursor = source.poll(100, 1.0).cursor
+    positions = source.poll(100, 1.0).cursors
     again, write_again = pipe()
-    again.seek({"-": cursor})
+    again.seek(positions)
     write_again(CONTENT)
     write_again(None)
     assert read_all(again) == EXPECTED[100:]
@@ -105,10 +105,10 @@ def test_after_a_restart_lines_that_come_again_are_passed_by(pipe):
 def test_lines_that_went_by_cannot_be_read_again(pipe):
     source, write = pipe()
     write(CONTENT)
-    cursor = source.poll(100, 1.0).cursor
+    positions = source.poll(100, 1.0).cursors
     source.poll(100, 1.0)
     with pytest.raises(InputError, match="cannot be read again from line 102: line 201 went by"):
-        source.seek({"-": cursor})
+        source.seek(positions)
 
 
 def test_a_cut_off_archive_is_named_after_its_good_rows(pipe):

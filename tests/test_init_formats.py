@@ -237,7 +237,7 @@ def block(lines, columns):
     sizes = np.array([len(line) for line in lines])
     ends = np.cumsum(sizes)
     data = np.frombuffer(b"".join(lines), np.uint8).copy()
-    return Block("t", data, ends - sizes, ends, np.arange(1, len(lines) + 1), {}, columns)
+    return Block({"t": {}}, data, ends - sizes, ends, np.arange(1, len(lines) + 1), columns=columns)
 
 
 def ndjson(records):

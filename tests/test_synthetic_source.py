@@ -59,9 +59,9 @@ def test_positions_count_the_records_from_one():
 def test_a_sought_source_goes_on_exactly_where_the_cursor_was_taken():
     reader = source(records=20_000)
     reader.poll(4096, 0.0)
-    cursor = reader.poll(1234, 0.0).cursor
+    positions = reader.poll(1234, 0.0).cursors
     again = source(records=20_000)
-    again.seek({"generator": cursor})
+    again.seek(positions)
     assert [text(block) for block in read(again, 777)] == [text(block) for block in read(reader, 777)]
 
 
@@ -74,9 +74,9 @@ def test_a_bare_offset_is_a_cursor_and_no_cursor_is_the_beginning():
 
 
 def test_a_cursor_of_other_traffic_is_refused():
-    cursor = source(records=100).poll(10, 0.0).cursor
+    positions = source(records=100).poll(10, 0.0).cursors
     with pytest.raises(InputError, match=r"source\.seed was 1 and is now 2"):
-        source(records=100, seed=2).seek({"generator": cursor})
+        source(records=100, seed=2).seek(positions)
 
 
 def test_its_own_seed_wins_over_the_runs():

@@ -108,7 +108,7 @@ class Tail:
                 self._mark["mtime"] = self._stream.status().st_mtime_ns
             block = self._reader.read(max_rows, partial=True)
             if block is not None:
-                self._cursors[self._generation] = block.cursor
+                (self._cursors[self._generation],) = block.cursors.values()
                 return block
             if not self._move_on():
                 return None

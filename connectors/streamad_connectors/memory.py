@@ -177,12 +177,11 @@ def memory_block(
     """A block of these payloads, laid out one behind the other."""
     ends = np.cumsum([len(payload) for payload in payloads], dtype=np.int64)
     return Block(
-        partition=partition,
         data=np.frombuffer(bytearray().join(payloads), np.uint8),
         starts=np.concatenate((np.zeros(1, np.int64), ends))[: len(payloads)],
         ends=ends,
         offsets=np.array(offsets, np.int64),
-        cursor=cursor,
+        cursors={partition: cursor},
         columns=columns,
     )
 

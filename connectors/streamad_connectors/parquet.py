@@ -46,12 +46,11 @@ class ParquetReader:
         data = np.frombuffer(out.getbuffer(), np.uint8)
         ends = np.flatnonzero(data == ord("\n"))
         return Block(
-            partition=self._partition,
             data=data,
             starts=np.concatenate(([0], ends[:-1] + 1)),
             ends=ends,
             offsets=np.arange(first + 1, self._row + 1),
-            cursor=self._cursor(),
+            cursors={self._partition: self._cursor()},
             faults=_infinities(rows),
         )
 

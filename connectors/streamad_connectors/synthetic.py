@@ -116,12 +116,11 @@ class GeneratorSource:
         offsets = np.arange(self._offset + 1, self._offset + count + 1)
         self._offset += count
         return Block(
-            partition=PARTITION,
             data=np.concatenate([text for text, _, _ in pieces]),
             starts=np.concatenate([part[1] + shift for part, shift in zip(pieces, shifts, strict=True)]),
             ends=np.concatenate([part[2] + shift - 1 for part, shift in zip(pieces, shifts, strict=True)]),
             offsets=offsets,
-            cursor={"offset": self._offset, **self._content},
+            cursors={PARTITION: {"offset": self._offset, **self._content}},
         )
 
     def seek(self, positions: Positions) -> None:

@@ -154,12 +154,11 @@ class TextReader:
             "end": self.finished,
         }
         return Block(
-            partition=self._partition,
             data=rows.data,
             starts=rows.starts,
             ends=rows.ends,
             offsets=rows.lines,
-            cursor=cursor,
+            cursors={self._partition: cursor},
             columns=self._columns,
             faults=rows.faults(),
             lengths=rows.lengths,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamad.records.batch import ACCEPTED
+
 if TYPE_CHECKING:
     from streamad.records.batch import Batch
     from streamad.records.decoder import Decoder
     from streamad.scoring.scorer import Lesson, Scorer
     from streamad.state.labels import LabelChange, Verdict
+
+
+_PLACE = re.compile(r"(.*)[:@](\d{1,18})", re.DOTALL | re.ASCII)
+"""A position: partition, separator, offset."""
 
 
 class LabelBook:
@@ -44,25 +51,31 @@ class LabelBook:
             due = 0 if self._delay is None or number is None else number + 1 + self._delay
             self._due[change.event_id] = (due, change)
         for event in waiting:
-            partition, _, offset = event.removeprefix(f"{self._feed}/").rpartition(":")
-            if offset.isdecimal() and len(offset) < 19:
-                self._waiting[partition].add(int(offset))
+            if place := _PLACE.fullmatch(event.removeprefix(f"{self._feed}/")):
+                self._waiting[place[1]].add(int(place[2]))
 
     def meet(self, batch: Batch) -> list[dict[str, Any]]:
         """The records in this batch that labels waited for: event_id, record and record_number of each."""
-        partition, offsets = batch.block.partition, batch.block.offsets
-        wanted = self._waiting.get(partition)
-        if not wanted:
-            return []
-        met = []
-        for row in np.flatnonzero(np.isin(offsets, list(wanted))).tolist():
-            if row in batch.rejections:
-                continue
-            wanted.discard(int(offsets[row]))
-            record = self._decoder.record(batch.block.payload(row), batch.block.columns)
-            event = f"{self._feed}/{batch.block.position(row)}"
-            met.append({"event_id": event, "record": record, "record_number": batch.first + row})
-        return met
+        return [
+            self._met(batch, row, wanted)
+            for partition in batch.block.cursors
+            if (wanted := self._waiting.get(partition))
+            for row in self._rows_met(batch, partition, wanted)
+        ]
+
+    def _rows_met(self, batch: Batch, partition: str, wanted: set[int]) -> list[int]:
+        """The accepted rows of a partition whose offset is wanted."""
+        found = batch.block.rows_of(partition) & np.isin(batch.block.offsets, list(wanted))
+        rows: list[int] = np.flatnonzero(found & (batch.status == ACCEPTED)).tolist()
+        return rows
+
+    def _met(self, batch: Batch, row: int, wanted: set[int]) -> dict[str, Any]:
+        wanted.discard(int(batch.block.offsets[row]))
+        return {
+            "event_id": f"{self._feed}/{batch.block.position(row)}",
+            "record": self._decoder.record(batch.block.payload(row), batch.block.columns),
+            "record_number": batch.first + row,
+        }
 
     def apply(self, number: int, scorer: Scorer | None) -> list[dict[str, Any]]:
         """Apply what is due before record `number`: the new entries of the label log, in order."""

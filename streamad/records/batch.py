@@ -56,14 +56,14 @@ REASONS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Raw payloads of one partition, in order, as a source hands them out.
+    """Raw payloads as a source hands them out, those of one partition in order.
 
-    Payload ``i`` is ``data[starts[i]:ends[i]]`` without its line end. Its position is
-    ``f"{partition}:{offsets[i]}"`` for files.
+    Payload ``i`` is ``data[starts[i]:ends[i]]`` without its line end. A partition's name is the part of the
+    position before separator and offset: ``kdd.csv``, ``conn.log~3``, ``topic/2``.
     """
 
-    partition: str
-    """The part of the position before the offset: ``kdd.csv``, ``conn.log~3``."""
+    cursors: dict[str, Cursor]
+    """Where each partition that has rows here goes on after this block."""
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]
     """[n] first byte of each payload in `data`."""
@@ -71,8 +71,9 @@ class Block:
     """[n] one past the last byte of each payload in `data`."""
     offsets: NDArray[np.int64]
     """[n] line numbers (from 1), row numbers or offsets."""
-    cursor: Cursor
-    """Where the partition goes on after this block."""
+    parts: NDArray[np.int32] | None = None
+    """[n] which partition each row is of, counted in the order of `cursors`; None where there is but one."""
+    separator: str = ":"
     columns: tuple[str, ...] | None = None
     """The header in force, for CSV with a header."""
     faults: dict[int, Rejection] = field(default_factory=dict)
@@ -87,9 +88,20 @@ class Block:
         """The bytes of one row."""
         return self.data[self.starts[row] : self.ends[row]].tobytes()
 
+    def partition(self, row: int) -> str:
+        """The partition of one row."""
+        return tuple(self.cursors)[0 if self.parts is None else self.parts[row]]
+
     def position(self, row: int) -> str:
         """The identity of one row."""
-        return f"{self.partition}:{self.offsets[row]}"
+        return f"{self.partition(row)}{self.separator}{self.offsets[row]}"
+
+    def rows_of(self, partition: str) -> NDArray[np.bool_]:
+        """[n] which rows are of a partition."""
+        names = list(self.cursors)
+        if self.parts is None or partition not in names:
+            return np.full(len(self), partition in names)
+        return np.equal(self.parts, names.index(partition))
 
 
 @dataclass(slots=True, eq=False)

@@ -52,7 +52,7 @@ class Decoder:
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the cache: seconds the first time, a fraction of one later."""
         nothing = np.zeros(1, np.int64)
-        self.decode(Block("", np.zeros(1, np.uint8), nothing, nothing, nothing, {}), 0, learn=False)
+        self.decode(Block({}, np.zeros(1, np.uint8), nothing, nothing, nothing), 0, learn=False)
 
     def decode(self, block: Block, first: int, *, learn: bool = True) -> Batch:
         """Decode a block whose row 0 is record number `first` of the feed. Never raises on data.

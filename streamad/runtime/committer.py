@@ -135,7 +135,7 @@ class Committer:
         before = dict(self.positions)
         for scored in transaction.batches:
             window.add(self._piece(scored.batch, dict(before)))
-            before[scored.batch.block.partition] = scored.batch.block.cursor
+            before |= scored.batch.block.cursors
         return window
 
     def _piece(self, batch: Batch, before: dict[str, Cursor]) -> Piece:

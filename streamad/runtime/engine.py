@@ -266,14 +266,14 @@ class Engine:
                 break
             batch = self._feed.decoder.decode(block, number, learn=False)
             self._committer.remember(batch, dict(before))
-            before[block.partition] = block.cursor
+            before |= block.cursors
             window.append(batch)
             number += len(batch)
         return window
 
     def _belongs(self, block: Block, mark: str | None) -> bool:
         """Whether a block is part of the window; `mark` is what its first payload must be."""
-        return block.partition in self._committer.positions and mark in (None, mark_of(block))
+        return block.cursors.keys() <= self._committer.positions.keys() and mark in (None, mark_of(block))
 
     def _may_wait(self) -> bool:
         self._feed.heartbeat(self.status)

@@ -23,7 +23,7 @@ def check_columns(schema: Schema, batch: Batch) -> None:
     columns = batch.block.columns
     if columns is not None and not set(schema.features).intersection(columns):
         raise InputError(
-            f"{batch.block.partition} has no column of the schema: its columns are "
+            f"{batch.block.partition(0)} has no column of the schema: its columns are "
             f"{_some([repr(name) for name in columns]) or 'none'}, the schema's features are {_some(schema.features)}"
         )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from streamad.records.batch import Block
     from streamad.runtime.transaction import Scored
 
 _ROW = np.dtype(
@@ -64,7 +65,7 @@ class ScoresFile:
             raise StoreError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def _append(self, records: int, batches: Sequence[Scored]) -> None:
-        new = {scored.batch.block.partition for scored in batches} - self._parts.keys()
+        new = {name for scored in batches for name in _prefixes(scored.batch.block)} - self._parts.keys()
         if new:
             for name in sorted(new):
                 self._parts[name] = len(self._parts)
@@ -99,11 +100,17 @@ class ScoresFile:
     def _rows(self, scored: Scored) -> np.ndarray[Any, Any]:
         block, scores = scored.batch.block, scored.scores
         rows = np.empty(len(block), _ROW)
-        rows["part"], rows["version"] = self._parts[block.partition], scored.version
+        known = np.array([self._parts[name] for name in _prefixes(block)])
+        rows["part"], rows["version"] = known[0 if block.parts is None else block.parts], scored.version
         rows["offset"], rows["score"], rows["p"] = block.offsets, scores.score, scores.p_value
         rows["probability"] = np.nan if scores.probability is None else scores.probability
         rows["probability"][np.isnan(scores.p_value)] = np.nan
         return rows
+
+
+def _prefixes(block: Block) -> list[str]:
+    """What stands before the offset in the positions of each partition."""
+    return [partition + block.separator for partition in block.cursors]
 
 
 def _frame(rows: np.ndarray[Any, Any], names: Sequence[str]) -> pl.DataFrame:
@@ -118,7 +125,7 @@ def _frame(rows: np.ndarray[Any, Any], names: Sequence[str]) -> pl.DataFrame:
             "version": np.ascontiguousarray(rows["version"]),
         }
     ).select(
-        pl.concat_str("position", pl.col("offset").cast(pl.String), separator=":").alias("position"),
+        pl.concat_str("position", pl.col("offset").cast(pl.String)).alias("position"),
         pl.col("score", "p_value", "anomaly_probability").fill_nan(None),
         "version",
     )

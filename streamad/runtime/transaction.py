@@ -39,7 +39,11 @@ class Transaction:
 
     def positions(self) -> dict[str, Cursor]:
         """Where each partition goes on after this transaction."""
-        return {scored.batch.block.partition: scored.batch.block.cursor for scored in self.batches}
+        return {
+            partition: cursor
+            for scored in self.batches
+            for partition, cursor in scored.batch.block.cursors.items()
+        }
 
     def rejections(self) -> int:
         """Rejected records in the open transaction."""
