@@ -32,7 +32,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """These partitions now belong to somebody else: uncommitted rows of them must be dropped."""
+    """These partitions now belong to somebody else: uncommitted rows of them must be dropped.
+
+    Where `SourceContext.release` was asked before, there are none.
+    """
 
     partitions: tuple[str, ...]
 
@@ -45,7 +48,7 @@ class Source(Protocol):
     """
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
-        """The next rows, at most `max_rows`, all of one partition.
+        """The next rows, at most `max_rows`, those of a partition in order.
 
         A bounded source returns full blocks (`max_rows` rows) until its partition ends, so that block
         boundaries depend on nothing but the data. An unbounded source returns what it has after at most
@@ -167,3 +170,100 @@ class SourceContext:
     seed: int
     bounded: bool
     """True for a replay: read what is there, then end."""
+    release: Callable[[tuple[str, ...]], None] = lambda _partitions: None
+    """To be called within `Source.poll` before partitions go to somebody else: returns, in bounded time, when
+    what was scored of them is committed or dropped. `poll` then returns `Revoked`."""
+
+
+# ---- a cluster: state that lives outside, and is shared ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLabel:
+    """A label as it lies in the cluster's order of labels."""
+
+    number: int
+    """Its place in that order."""
+    label: Mapping[str, Any]
+    """In CONTRACTS.md's format, not yet checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """The version that all scorers are to score with, fetched whole and found undamaged."""
+
+    version: int
+    files: Mapping[str, bytes]
+    """The artifact's files by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the active trainer says of calibration since a version's artifact was made."""
+
+    version: int
+    threshold: float
+    arrays: bytes
+    """safetensors, as `Publisher.calibrate` was given them."""
+
+
+class Updates(Protocol):
+    """What trainer and analysts publish, read by every scorer and trainer. Used by one thread at a time."""
+
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference]:
+        """What is new, labels in their order; never blocks. The first call gives all that is there by then:
+        every label, the version in force and its newest reference.
+
+        Raises `UserError` and `WorldError` for what the reading met.
+        """
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+class Publisher(Protocol):
+    """The active trainer's voice. Everything it says is there whole or not at all, and a trainer that is no
+    longer the active one can say nothing: each verb raises `CommitAbortedError` then."""
+
+    def wait_until_active(self, timeout: float) -> bool:
+        """Whether this trainer is the active one by now."""
+
+    def last_version(self) -> int:
+        """The highest number ever published, 0 before the first."""
+
+    def publish(self, version: int, files: Mapping[str, bytes]) -> None:
+        """Publish an artifact, and promote it."""
+
+    def promote(self, version: int) -> None:
+        """Go (back) to a version. Raises `UserError` where it is not kept any more."""
+
+    def calibrate(self, reference: Reference) -> None:
+        """Say what the scores of recent held-out records look like."""
+
+    def complete(self, label: Mapping[str, Any]) -> None:
+        """Say a label again, with its record."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlugin:
+    """What an entry point of ``streamad.states`` points to: a ``state:`` of the config that is no directory."""
+
+    options: type[Section]
+    open_scorer: Callable[[Any, Any, ClusterContext], tuple[Source, Sink, Updates]]
+    """(validated options of the state, those of the source, context) -> what ``run`` works with"""
+    open_trainer: Callable[[Any, Any, ClusterContext], tuple[Source, Updates, Publisher]]
+    """(validated options of the state, those of the source, context) -> what ``trainer`` works with"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContext:
+    """What a cluster's connector may know beside its options."""
+
+    feed: str
+    source: SourceContext
+    window_records: int
+    """Records that a trainer's window holds: where its source begins."""
+    keep_versions: int
