@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Hashable, Iterable
@@ -76,6 +77,10 @@ def config_error(
     if first["type"] == "missing":
         missing = f"{key}.{first['loc'][-1]}".lstrip(".")
         return ConfigError(str(path), missing, "missing", "a value")
+    if first["type"] == "named_key":  # the validator of a mapping says which key is wrong, and shows no value
+        return ConfigError(
+            str(path), f"{key}.{first['ctx']['name']}", first["ctx"]["found"], first["ctx"]["expected"]
+        )
     if first["type"] == "extra_forbidden":
         return ConfigError(str(path), key, "unknown key", "one of " + ", ".join(_keys(model, location[:-1])))
     branches = [_expected(one["msg"]) for one in errors if _find(tree, one["loc"])[0] == location]
@@ -93,19 +98,19 @@ def _keys(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
 
 
 def as_written(tree: Any) -> Any:  # noqa: ANN401  # any YAML value
-    """A part of the config with ``${NAME}`` in place of what the environment says: for what is kept or shown."""
+    """A part of the config with ``${NAME}`` and ``{file: PATH}`` in place of what they stand for: to keep or show."""
     if isinstance(tree, dict):
         return {name: as_written(child) for name, child in tree.items()}
     if isinstance(tree, list | tuple):
         return [as_written(child) for child in tree]
-    return tree.spelling if isinstance(tree, _FromEnvironment) else tree
+    return tree.spelling if isinstance(tree, _FromElsewhere) else tree
 
 
-class _FromEnvironment(str):
-    """Text with values of the environment in it, which may be secrets: it is shown as it was spelled."""
+class _FromElsewhere(str):
+    """Text of the environment or a file, which may be a secret: it is shown as it was spelled."""
 
     __slots__ = ("spelling",)
-    spelling: str
+    spelling: str | dict[str, Any]
 
     def __repr__(self) -> str:
         return repr(self.spelling)
@@ -192,7 +197,8 @@ def _override(path: Path, tree: dict[str, Any], override: str) -> None:
     if not sep or not key:
         raise ConfigError(str(path), "--set", f"found {override!r}", "KEY=VALUE, as in alerts.budget=0.01")
     node = tree
-    *parents, last = key.split(".")
+    head, client, setting = key.partition(".client.")  # a client's settings have dots in their names
+    *parents, last = [*head.split("."), "client", setting] if client else key.split(".")
     for part in parents:
         child = node.setdefault(part, {})
         if not isinstance(child, dict):
@@ -201,8 +207,17 @@ def _override(path: Path, tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(path, key, value)
 
 
+_CLIENT = re.compile(r"(source|sinks\.\d+)\.(.+\.)?client\..+")
+"""Where ``{file: PATH}`` is what a file holds: the settings of a connector's client. They are plain values, so a
+mapping there means nothing else; elsewhere one with the key ``file`` may be some connector's own option."""
+
+_SECRET_BYTES = 64 << 10
+
+
 def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML value
-    """Replace ``${NAME}`` by the environment's value."""
+    """Replace ``${NAME}`` by the environment's value, and ``{file: PATH}`` in its place by what the file holds."""
+    if isinstance(node, dict) and list(node) == ["file"] and _CLIENT.fullmatch(key):
+        return _from_elsewhere(_read_secret(path, node, key), node)
     if isinstance(node, dict):
         return {name: _expand(path, child, f"{key}.{name}".lstrip(".")) for name, child in node.items()}
     if isinstance(node, list):
@@ -216,6 +231,37 @@ def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML
             raise ConfigError(str(path), key, f"${{{match[1]}}} is not set", "that environment variable")
         return found
 
-    expanded = _FromEnvironment(re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, node))
-    expanded.spelling = node
+    return _from_elsewhere(re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, node), node)
+
+
+def _from_elsewhere(value: str, spelling: str | dict[str, Any]) -> str:
+    expanded = _FromElsewhere(value)
+    expanded.spelling = spelling
     return expanded
+
+
+def _read_secret(path: Path, node: dict[str, Any], key: str) -> str:
+    """What a file holds, less its last newline. Raises `ConfigError` naming the file as it was spelled."""
+    name, spelled = _expand(path, node["file"], f"{key}.file"), node["file"]
+    if not isinstance(name, str):
+        raise ConfigError(str(path), f"{key}.file", f"found {name!r}"[:80], "the path of a file")
+    try:
+        content = _start_of(path.parent / name)
+    except OSError as error:
+        raise ConfigError(str(path), key, f"{spelled}: {error.strerror}", "a file that can be read") from None
+    text = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not text or len(content) > _SECRET_BYTES:
+        found = f"{spelled} holds {'too much' if text else 'nothing'}"
+        raise ConfigError(str(path), key, found, f"a secret of at most {_SECRET_BYTES >> 10} KiB")
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), key, f"{spelled} is not UTF-8", "a file of text") from None
+
+
+def _start_of(file: Path) -> bytes:
+    """A file's first bytes, one more than a secret may have."""
+    if file.exists() and not file.is_file():  # a pipe could let us wait for ever
+        raise OSError(errno.EINVAL, "not a regular file")
+    with file.open("rb") as opened:
+        return opened.read(_SECRET_BYTES + 1)

@@ -1,0 +1,1 @@
+"""Kafka: records, labels, alerts and models as topics."""
