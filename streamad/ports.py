@@ -211,10 +211,10 @@ class Updates(Protocol):
     """What trainer and analysts publish, read by every scorer and trainer. Used by one thread at a time."""
 
     def poll(self) -> Sequence[GivenLabel | Promoted | Reference]:
-        """What is new, labels in their order; never blocks. The first call gives all that is there by then:
-        every label, the version in force and its newest reference.
+        """What is new, labels in their order; never blocks.
 
-        Raises `UserError` and `WorldError` for what the reading met.
+        The first call gives all that is there by then: every label, the version in force and its newest
+        reference. Raises `UserError` and `WorldError` for what the reading met.
         """
 
     def close(self) -> None:
@@ -222,8 +222,10 @@ class Updates(Protocol):
 
 
 class Publisher(Protocol):
-    """The active trainer's voice. Everything it says is there whole or not at all, and a trainer that is no
-    longer the active one can say nothing: each verb raises `CommitAbortedError` then."""
+    """The active trainer's voice: what it says is there whole, or not at all.
+
+    A trainer that is no longer the active one can say nothing: each verb raises `CommitAbortedError` then.
+    """
 
     def wait_until_active(self, timeout: float) -> bool:
         """Whether this trainer is the active one by now."""
