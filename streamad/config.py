@@ -207,7 +207,7 @@ def _override(path: Path, tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(path, key, value)
 
 
-_CLIENT = re.compile(r"(source|sinks\.\d+)\.(.+\.)?client\..+")
+_CLIENT = re.compile(r"(source|state|sinks\.\d+)\.(.+\.)?client\..+")
 """Where ``{file: PATH}`` is what a file holds: the settings of a connector's client. They are plain values, so a
 mapping there means nothing else; elsewhere one with the key ``file`` may be some connector's own option."""
 

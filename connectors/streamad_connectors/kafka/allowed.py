@@ -110,7 +110,6 @@ _OAUTH = {
 _CONNECTIONS = {
     "client.id": Setting("text"),
     "client.rack": Setting("text"),
-    "client.dns.lookup": Setting(OneOf(("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"))),
     "broker.address.family": Setting(OneOf(("any", "v4", "v6"))),
     "broker.address.ttl": Setting(Whole(0, 86_400_000)),
     "connections.max.idle.ms": Setting(Whole(0, _MOST)),
