@@ -52,13 +52,17 @@ class Source(Protocol):
 
         A bounded source returns full blocks (`max_rows` rows) until its partition ends, so that block
         boundaries depend on nothing but the data. An unbounded source returns what it has after at most
-        `timeout` seconds. A record that is not yet complete (a line without its newline) waits.
+        `timeout` seconds. A record that is not yet complete (a line without its newline) waits. With
+        `max_rows` 0 nobody can take rows now: the answer is `Idle`, and a connection is kept alive meanwhile.
 
         Raises `InputError` for a source that cannot be read as what it is said to be.
         """
 
     def seek(self, positions: Positions) -> None:
-        """Go on from these cursors. Raises `InputError` where what lies behind a cursor has changed."""
+        """Go on from these cursors; a partition that is not named goes on from where it was begun here.
+
+        Raises `InputError` where what lies behind a cursor has changed.
+        """
 
     def progress(self) -> float | None:
         """The share of the source that was read, 0 to 1, or None where nobody can know."""

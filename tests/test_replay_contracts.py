@@ -154,9 +154,9 @@ def test_the_reader_runs_ahead_of_scoring_and_never_further_than_it_may(tmp_path
     class Counted(MemorySource):
         def poll(self, max_rows, timeout):
             got = super().poll(max_rows, timeout)
-            ahead.append(
-                (live.engine.state, self._next.get("p", 0) - live.engine._next, len(live.feed.reader._items))
-            )
+            behind = self._next.get("p", 0) - live.engine._next
+            if max_rows:  # else the queue was full, and nothing was read
+                ahead.append((live.engine.state, behind, len(live.feed.reader._items)))
             return got
 
     with engine(

@@ -49,7 +49,7 @@ class FilesSource:
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
         """See `streamad.ports.Source.poll`; never waits."""
         del timeout
-        while self._current < len(self._files):
+        while max_rows and self._current < len(self._files):
             if self._reader is None:
                 self._reader = self._open(self._files[self._current])
             block = self._reader.read(max_rows) if self._reader is not None else None
@@ -59,7 +59,7 @@ class FilesSource:
             self._close_reader()
             self._current += 1
             self._done = self._share()
-        return End()
+        return End() if max_rows else Idle()
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`."""

@@ -235,6 +235,8 @@ class FollowSource:
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
         """See `streamad.ports.Source.poll`."""
+        if not max_rows:
+            return Idle()
         waited = 0.0
         while (block := self._read(max_rows)) is None:
             if waited >= timeout:

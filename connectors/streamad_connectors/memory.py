@@ -6,7 +6,7 @@ sink can abort or fail on command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition
@@ -82,6 +82,8 @@ class MemorySource:
         self._news = Condition()
         self.closed = False
         """Whether `close` was called."""
+        self.release: Callable[[tuple[str, ...]], None] = lambda _partitions: None
+        """See `streamad.ports.SourceContext.release`; by default partitions are lost without a word."""
         self.add(*script)
 
     def add(self, *script: Records | Mark) -> None:
@@ -112,7 +114,9 @@ class MemorySource:
             if self._at == len(self._script):
                 return End() if self._bounded else Idle()
             item = self._script[self._at]
-            return self._block(item[0], max_rows) if isinstance(item, tuple) else self._happen(item)
+            if not isinstance(item, tuple):
+                return self._happen(item)
+            return self._block(item[0], max_rows) if max_rows else Idle()
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`."""
@@ -142,6 +146,7 @@ class MemorySource:
     def _happen(self, mark: Mark) -> Idle | Revoked:
         del self._script[self._at]
         if isinstance(mark, Revoke):
+            self.release(mark.partitions)
             self._revoked.update(mark.partitions)
             return Revoked(mark.partitions)
         if isinstance(mark, Assign):

@@ -94,6 +94,8 @@ class StdinSource:
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
         """See `streamad.ports.Source.poll`. In a replay, blocks are full and may take several polls."""
+        if not max_rows:
+            return Idle()
         self._stream.patience = timeout
         block = self._reader.read(max_rows, partial=not self._bounded)
         if block is not None:

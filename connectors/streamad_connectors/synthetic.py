@@ -102,6 +102,8 @@ class GeneratorSource:
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
         """The next lines; with a rate, those that are due, waiting at most `timeout` for the first."""
+        if not max_rows:
+            return Idle()
         if self._records is not None:
             max_rows = min(max_rows, self._records - self._offset)
         if max_rows <= 0:

@@ -15,7 +15,7 @@ from streamad.runtime.transaction import Transaction
 from streamad.runtime.window import Piece, Start, Window, mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from streamad.runtime.feed import Feed
     from streamad.runtime.learner import Learner
@@ -30,6 +30,7 @@ class Committer:
         self._feed, self._learner = feed, learner
         self.open = Transaction()
         self.positions: dict[str, Cursor] = {}
+        self._elsewhere: set[str] = set()
         self.records = 0
         self.counters, self.quality = Counters(), Quality()
         self.finished = False
@@ -89,6 +90,7 @@ class Committer:
             )
         )
         step("commit.4")
+        self._elsewhere -= transaction.positions().keys()
         self.positions, self.records, self.finished = positions, records, finished
         self.counters, self.quality = counters, quality
         self._window, self._outcomes = window, outcomes
@@ -104,6 +106,15 @@ class Committer:
     def drop(self) -> None:
         """Forget the open transaction; labels that were applied stay applied and go with the next commit."""
         self.open = Transaction()
+
+    def let_go(self, partitions: Sequence[str]) -> None:
+        """These partitions are somebody else's; should they come back, the source knows where they stand."""
+        self._elsewhere.update(partitions)
+
+    @property
+    def own_positions(self) -> dict[str, Cursor]:
+        """Where the partitions that are read here go on."""
+        return {name: cursor for name, cursor in self.positions.items() if name not in self._elsewhere}
 
     def restore(self, positions: Mapping[str, Cursor], state: Mapping[str, Any]) -> Start:
         """Take over a checkpoint; returns where the window is read again from."""

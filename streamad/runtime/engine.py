@@ -14,6 +14,7 @@ from streamad.records.batch import ACCEPTED, Batch, Block
 from streamad.runtime.committer import Committer, rejected_rows
 from streamad.runtime.learner import Learner
 from streamad.runtime.matching import check_columns
+from streamad.runtime.reader import Release
 from streamad.runtime.transaction import Scored
 from streamad.runtime.warm_up import WarmUp
 from streamad.runtime.window import Start, mark_of
@@ -64,7 +65,9 @@ class Engine:
         self._restore()
         if self._feed.scores_file is not None:
             self._feed.scores_file.resume(self._committer.records)
-        self._read_on()
+        self._next = self._committer.records
+        self.state = "scoring" if self._learner.scorer else "warming_up"
+        self._feed.reader.start(self._committer.positions, self._next)
         self._learner.begin_training_if_due(self._committer.records)
         try:
             while not self._should_stop() and self._boundary() and self._step():
@@ -151,8 +154,8 @@ class Engine:
         item = self._feed.reader.take(self._limits.poll_ms / 1000)
         if isinstance(item, End):
             return self._end()
-        if isinstance(item, Revoked):
-            self._rewind()
+        if isinstance(item, Release | Revoked):
+            self._let_go(item)
         elif isinstance(item, Batch):
             check_columns(self._feed.config.schema_, item)
             self._next = item.first + len(item)
@@ -198,15 +201,19 @@ class Engine:
 
     def _rewind(self) -> None:
         """Drop everything that is not committed and read it again."""
-        self._feed.reader.stop()
         self._warm_up.drop()
         self._committer.drop()
-        self._read_on()
-
-    def _read_on(self) -> None:
         self._next = self._committer.records
-        self.state = "scoring" if self._learner.scorer else "warming_up"
-        self._feed.reader.start(self._committer.positions, self._next)
+        self._feed.reader.rewind(self._committer.own_positions, self._next)
+
+    def _let_go(self, mark: Release | Revoked) -> None:
+        """Partitions go, or went, to somebody else. What was scored of them is committed while there is time."""
+        if isinstance(mark, Release) and self._committer.open.batches:
+            self._commit()
+        self._committer.let_go(mark.partitions)
+        self._rewind()
+        if isinstance(mark, Release):
+            mark.done.set()
 
     def _first_fit(self, *, ended: bool = False) -> bool:
         """Fit on the records held back, then let the loop take them again. False if a stop came first."""

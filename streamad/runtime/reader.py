@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streamad.ports import End, Idle, Revoked
@@ -19,7 +20,21 @@ if TYPE_CHECKING:
     from streamad.records.decoder import Decoder
     from streamad.records.dictionary import Dictionary
 
-Item = Batch | End | Revoked
+_FULL_SECONDS = 0.1
+"""A source that may not give rows, since the queue is full, is served this often."""
+RELEASE_SECONDS = 8.0
+"""How long partitions that go elsewhere wait for their last commit: less than a transaction may last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Partitions that are about to go to somebody else: commit what was scored of them, then say so."""
+
+    partitions: tuple[str, ...]
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+Item = Batch | End | Release | Revoked
 
 
 class Reader:
@@ -43,12 +58,13 @@ class Reader:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._error: Exception | None = None
+        self._target: tuple[Positions, int] | None = None  # where to read on from, once the poll is over
+        self._released: frozenset[str] = frozenset()
 
     def start(self, positions: Positions, first: int) -> None:
         """Read on from `positions`; the next record has the number `first`."""
         self._source.seek(positions)
         self._next = first
-        self._stopping, self._error = False, None
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
@@ -63,6 +79,34 @@ class Reader:
             item = self._items.popleft()
             self._changed.notify_all()
             return item
+
+    def take_mark(self, timeout: float) -> Release | Revoked | Idle:
+        """The next thing that is no record, before all records; for an engine that can take no more of these."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._error or any(map(_is_mark, self._items)), timeout)
+            if self._error:
+                raise self._error
+            for item in self._items:
+                if isinstance(item, Release | Revoked):
+                    self._items.remove(item)
+                    return item
+        return Idle()
+
+    def rewind(self, positions: Positions, first: int) -> None:
+        """Drop the records read ahead and read on from `positions`; the next record has the number `first`."""
+        with self._changed:
+            self._items = deque(item for item in self._items if _is_mark(item))
+            self._target = positions, first
+            self._changed.notify_all()
+
+    def release(self, partitions: tuple[str, ...]) -> None:
+        """`SourceContext.release`: waits until the engine has committed or dropped all rows of `partitions`."""
+        mark = Release(partitions)
+        with self._changed:
+            self._items = deque([mark])  # the engine rewinds to what it has committed
+            self._changed.notify_all()
+        mark.done.wait(RELEASE_SECONDS)
+        self._released = frozenset(partitions) if mark.done.is_set() else frozenset()
 
     def unread(self, items: Sequence[Item]) -> None:
         """Put items back that were taken, in order, before all others."""
@@ -90,6 +134,9 @@ class Reader:
         """End the thread and drop what was read ahead. A source that is stuck in a read is left behind."""
         with self._changed:
             self._stopping = True
+            for item in self._items:
+                if isinstance(item, Release):
+                    item.done.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -97,27 +144,53 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            while self._wait_for_room():
-                got = self._source.poll(self._batch_records, self._poll_seconds)
+            while not self._stopping:
+                self._go_to_target()
+                room = self._has_room()
+                got = self._source.poll(self._batch_records if room else 0, self._poll_seconds if room else 0)
                 if not isinstance(got, Idle):
                     self._put(got)
                 if isinstance(got, End):
-                    return
+                    self._wait_for_target()
         except Exception as error:  # noqa: BLE001  # handed to the engine's thread by take()
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
 
-    def _wait_for_room(self) -> bool:
+    def _go_to_target(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or len(self._items) < self._depth)
-            return not self._stopping
+            target, self._target = self._target, None
+        if target is not None:
+            self._source.seek(target[0])
+            self._next = target[1]
+
+    def _has_room(self) -> bool:
+        """Whether the engine is less than `depth` items behind; waits a moment for it."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopping or self._target or len(self._items) < self._depth, _FULL_SECONDS
+            )
+            return len(self._items) < self._depth and not (self._target or self._stopping)
+
+    def _wait_for_target(self) -> None:
+        """A bounded source has ended: there is more only after a rewind."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._target)
 
     def _put(self, got: Block | End | Revoked) -> None:
         with self._decoding:
             item: Item = self._decoder.decode(got, self._next) if isinstance(got, Block) else got
-            if isinstance(item, Batch):
-                self._next += len(item)
             with self._changed:
+                if isinstance(item, Revoked):
+                    if self._released.issuperset(item.partitions):
+                        return  # the engine knows
+                elif self._target is not None:
+                    return  # read again from there
+                if isinstance(item, Batch):
+                    self._next += len(item)
                 self._items.append(item)
                 self._changed.notify_all()
+
+
+def _is_mark(item: Item) -> bool:
+    return isinstance(item, Release | Revoked)
