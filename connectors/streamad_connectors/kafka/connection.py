@@ -94,7 +94,7 @@ def _refused(error: KafkaError, events: ClientEvents) -> str:
     named = re.search(r'property "([\w.]+)"|value for "([\w.]+)"', error.str())
     if named:
         return f"librdkafka does not take this value of {named[1] or named[2]}"
-    return in_words(re.sub(r"^Failed to create \w+: ", "", error.str()), events.secrets)
+    return in_words(re.sub(r"^Failed to create [\w ]+: ", "", error.str()), events.secrets)
 
 
 def check_reachable(connection: Connection[C], topics: Sequence[str] = (), seconds: float = PATIENCE) -> None:

@@ -75,15 +75,14 @@ class ClientEvents:
         elif error.name() in _CREDENTIALS and _is_answer(said):
             self.refusal = UserError(f"Kafka at {self.brokers} refuses the credentials: {said}")
         else:
-            self.problem = said
-            _log.debug("kafka_client", error=error.name(), said=said)
+            self._failed(said)
 
     def log(self, level: int, _template: str, *words: str) -> None:
         """The client's ``logger``: librdkafka's facility, the client's name and the line, level as in `logging`."""
         facility, said = words[0], in_words(words[-1], self.secrets)
         if facility in _CONNECTING:
-            self.problem = said
-        if level >= logging.WARNING and facility not in _CONNECTING:
+            self._failed(said)
+        elif level >= logging.WARNING:
             self._warn(facility, said)
         else:
             _log.debug("kafka_client", facility=facility, said=said)
@@ -95,6 +94,12 @@ class ClientEvents:
                 "kafka_answers_again", brokers=self.brokers, seconds=round(time.monotonic() - self._since, 1)
             )
         self.away, self.problem, self.refusal = False, "", None
+
+    def _failed(self, said: str) -> None:
+        """Remember why an attempt failed; the next ones will mostly say the same."""
+        if said != self.problem:
+            _log.debug("kafka_client", said=said)
+        self.problem = said
 
     def _lost(self) -> None:
         """Say so once."""
