@@ -1,0 +1,128 @@
+"""Writing to topics in transactions with the group's offsets: exactly once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from streamad.errors import CommitAbortedError, UserError
+from streamad_connectors.kafka.connection import streamad_error
+from streamad_connectors.kafka.deliveries import COMMIT_SECONDS, Deadline, Deliveries, Member, as_abort
+from streamad_connectors.kafka.messages import Limits, Message
+from streamad_connectors.kafka.settings import KafkaClient
+
+TRANSACTION_SECONDS = 10.0
+"""After so long the broker takes back what a dead or frozen scorer left open, which all readers wait for."""
+_QUIET_SECONDS = 30.0
+_ROLL_BACK_SECONDS = 2.0
+_FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+_DOING = "writing alerts"
+
+
+class StartOverError(CommitAbortedError):
+    """What became of the transaction is not known here: the group's offsets tell, to a member that joins anew."""
+
+
+class Transactions(Deliveries):
+    """Messages and offsets become visible together, or never.
+
+    A transaction that fails is rolled back. Where that cannot be, or the broker has fenced this producer, it is
+    dropped, and the next one under the same id ends what it left open.
+    """
+
+    def __init__(
+        self,
+        options: KafkaClient,
+        settings: dict[str, Any],
+        limits: Limits,
+        member: Member,
+        name: str,
+        on_step: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        """As `Deliveries`; `name` is the transactional id: the last process that took it up is the one that writes."""
+        milliseconds = int(TRANSACTION_SECONDS * 1000)
+        transactional = {
+            "transactional.id": name,
+            "transaction.timeout.ms": milliseconds,
+            "socket.timeout.ms": min(settings.get("socket.timeout.ms", milliseconds), milliseconds),
+        }
+        super().__init__(options, settings | transactional, limits, member, on_step)
+        self._name, self._ready = name, False
+        self._fenced_at: float | None = None
+
+    def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
+        """See `Deliveries.move`. Raises `StartOverError` too."""
+        deadline, began = Deadline(COMMIT_SECONDS), time.monotonic()
+        try:
+            producer = self._producer(deadline)
+            self._step("ready")
+            producer.begin_transaction()
+            self._write(producer, messages, deadline)
+            self._step("written")
+            if offsets:
+                _insist(lambda left: producer.send_offsets_to_transaction(offsets, metadata, left), deadline)
+            self._step("sent")
+            _insist(producer.commit_transaction, deadline)
+        except KafkaException as error:
+            raise self._undone(error.args[0], time.monotonic() - began) from None
+        self._committed()
+
+    def close(self) -> None:
+        """See `Deliveries.close`."""
+        super().close()
+        self._ready = False
+
+    def _producer(self, deadline: Deadline) -> Producer:
+        producer = super()._producer(deadline)
+        if not self._ready:
+            _insist(producer.init_transactions, deadline)
+            self._ready = True
+        return producer
+
+    def _committed(self) -> None:
+        self._made().events.answered()
+        if self._fenced_at is not None and time.monotonic() - self._fenced_at > _QUIET_SECONDS:
+            self._fenced_at = None
+
+    def _undone(self, error: KafkaError, age: float) -> CommitAbortedError | UserError:
+        """Roll back, or drop the producer where that cannot be; returns what to raise."""
+        meant = self._fence(error, age) or as_abort(streamad_error(error, _DOING, self._made().events))
+        if not self._ready and error.retriable():
+            return meant  # nothing was begun; the next commit waits on
+        if not (error.fatal() or error.retriable()) and self._rolled_back():
+            self._shrink()
+            return meant
+        self.close()
+        return meant if isinstance(meant, UserError) else StartOverError(str(meant))
+
+    def _rolled_back(self) -> bool:
+        try:
+            _insist(self._made().client.abort_transaction, Deadline(_ROLL_BACK_SECONDS))
+        except KafkaException:
+            return False
+        return True
+
+    def _fence(self, error: KafkaError, age: float) -> UserError | None:
+        """Somebody else took up our name, for the second time. A transaction that was left open too long looks alike."""
+        if error.name() not in _FENCED or age >= TRANSACTION_SECONDS:
+            return None
+        again, self._fenced_at = self._fenced_at is not None, time.monotonic()
+        if not again:
+            return None
+        return UserError(
+            f"another process writes under the transactional id {self._name} too: "
+            "give each scorer its own (state.transactional_id)"
+        )
+
+
+def _insist(call: Callable[[float], None], deadline: Deadline) -> None:
+    """Make a call again until it is done, or the time is up. Raises `KafkaException`."""
+    while True:
+        try:
+            return call(deadline.left)
+        except KafkaException as error:
+            if deadline.passed or not error.args[0].retriable():
+                raise
