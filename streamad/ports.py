@@ -177,6 +177,8 @@ class SourceContext:
     release: Callable[[tuple[str, ...]], None] = lambda _partitions: None
     """To be called within `Source.poll` before partitions go to somebody else: returns, in bounded time, when
     what was scored of them is committed or dropped. `poll` then returns `Revoked`."""
+    feed: str = "feed"
+    """The feed's name."""
 
 
 # ---- a cluster: state that lives outside, and is shared ---------------------------------------------
