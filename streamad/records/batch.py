@@ -40,6 +40,7 @@ REASONS = (
     "bad_time",
     "duplicate_key",
     "empty",
+    "framed",
     "invalid_json",
     "invalid_utf8",
     "not_a_boolean",
