@@ -1,0 +1,151 @@
+"""The messages of the control topic: what they are called, how they are written, signed and read.
+
+=====================  ==============================================================================
+key                    value
+=====================  ==============================================================================
+``promoted``           the version that all are to score with: JSON, an artifact's `chunks.Description`
+``version/000007``     the same of each version that is kept, so that one can go back to it
+``reference``          a version's newest calibration: a line of JSON, then safetensors
+=====================  ==============================================================================
+
+Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
+JSON in canonical form, which holds the checksums of all that belongs to it. Who can write the topic can then
+still bring back what was said before: an older promotion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn, TypeGuard
+
+from streamad.ports import Reference
+from streamad_connectors.kafka.chunks import LAST_VERSION, DamagedError, Description, from_json, to_json
+
+PROMOTED, REFERENCE, VERSION = b"promoted", b"reference", b"version/"
+
+FORMAT = 1
+_MESSAGE_BYTES = 16 << 20
+
+Kind = Literal["promoted", "version", "reference"]
+
+
+def version_key(version: int) -> bytes:
+    """The key of a version's description."""
+    return VERSION + b"%06d" % version
+
+
+def chunk_key(version: int, number: int) -> bytes:
+    """The key of a version's chunk, on the models' topic."""
+    return b"%06d/%d" % (version, number)
+
+
+def write_description(
+    kind: Literal["promoted", "version"], description: Description, key: bytes | None
+) -> bytes:
+    """The value of a message that describes an artifact."""
+    return _canonical(_signed(kind, to_json(description), key))
+
+
+def read_description(
+    kind: Literal["promoted", "version"], value: bytes, key: bytes | None, limit: int
+) -> Description:
+    """What `write_description` gave. Raises `DamagedError` for anything else, and for artifacts above `limit` bytes."""
+    return from_json(_checked(kind, value, key), limit)
+
+
+def write_reference(reference: Reference, key: bytes | None) -> bytes:
+    """The value of a message that tells a version's calibration."""
+    head = {
+        "version": reference.version,
+        "threshold": float(reference.threshold),
+        "bytes": len(reference.arrays),
+        "sha256": hashlib.sha256(reference.arrays).hexdigest(),
+    }
+    return _canonical(_signed("reference", head, key)) + b"\n" + reference.arrays
+
+
+def read_reference(value: bytes, key: bytes | None) -> Reference:
+    """What `write_reference` gave. Raises `DamagedError` for anything else."""
+    line, _, arrays = value.partition(b"\n")
+    head = _checked("reference", line, key)
+    version, threshold = head.get("version"), head.get("threshold")
+    if not _is_version(version):
+        raise DamagedError("it names no version")
+    if not isinstance(threshold, float) or not math.isfinite(threshold):
+        raise DamagedError("its threshold is no number")
+    if head.get("bytes") != len(arrays) or head.get("sha256") != hashlib.sha256(arrays).hexdigest():
+        raise DamagedError("its arrays do not have their checksum")
+    return Reference(version, threshold, arrays)
+
+
+def version_of(value: bytes) -> int | None:
+    """The version that a message speaks of, if it does, whatever else may be wrong with it."""
+    try:
+        version = read_object(value.partition(b"\n")[0]).get("version")
+    except DamagedError:
+        return None
+    return version if _is_version(version) else None
+
+
+def _is_version(value: object) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= LAST_VERSION
+
+
+def read_object(value: bytes, most: int = _MESSAGE_BYTES) -> dict[str, Any]:
+    """A JSON object of at most `most` bytes. Raises `DamagedError` for anything else."""
+    if len(value) > most:
+        raise DamagedError(f"it has {len(value)} bytes, more than {most}")
+    try:
+        tree = json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise DamagedError("it is no JSON") from None
+    if not isinstance(tree, dict):
+        raise DamagedError("it is no JSON object")
+    return tree
+
+
+def _refuse(constant: str) -> NoReturn:
+    """NaN and infinity, which JSON does not have."""
+    raise ValueError(constant)
+
+
+def _signed(kind: Kind, tree: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
+    said = {"format": FORMAT, "kind": kind, **tree}
+    return said if key is None else {**said, "hmac": _hmac(said, key)}
+
+
+def _checked(kind: Kind, value: bytes, key: bytes | None) -> dict[str, Any]:
+    """A message's JSON, if it is of this kind, of our format and signed as it must be."""
+    tree = read_object(value)
+    given = tree.pop("hmac", None)
+    if key is not None and given is None:
+        raise DamagedError("it is not signed, and a signing key is set")
+    if key is not None and not _is_signature(given, tree, key):
+        raise DamagedError("its signature is not that of the signing key")
+    if tree.get("kind") != kind:
+        raise DamagedError(f"it does not say that it is a {kind} message")
+    if tree.get("format") != FORMAT:
+        raise DamagedError(f"its format is not {FORMAT}, which this streamad reads")
+    return tree
+
+
+def _hmac(tree: Mapping[str, Any], key: bytes) -> str:
+    return hmac.new(key, _canonical(tree), hashlib.sha256).hexdigest()
+
+
+def _is_signature(given: object, tree: Mapping[str, Any], key: bytes) -> bool:
+    try:
+        wanted = _hmac(tree, key)
+    except (ValueError, RecursionError):  # numbers beyond a double's, which no canonical form has
+        return False
+    # bytes, since compare_digest takes no text beyond ASCII
+    return hmac.compare_digest(wanted.encode(), str(given).encode("utf-8", "surrogatepass"))
+
+
+def _canonical(tree: Mapping[str, Any]) -> bytes:
+    """One spelling of each tree, in ASCII."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

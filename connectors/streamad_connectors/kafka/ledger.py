@@ -1,0 +1,55 @@
+"""Which versions there are, as control tells."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Literal
+
+from streamad_connectors.kafka.chunks import DamagedError, Description
+from streamad_connectors.kafka.control import PROMOTED, VERSION, read_description
+
+_VERSION_KEY = re.compile(re.escape(VERSION) + rb"(\d{6,9})")
+
+
+class Ledger:
+    """The versions of all messages that were entered. What is damaged or wrongly signed does not count."""
+
+    def __init__(self, key: bytes | None, limit: int) -> None:
+        """`key` is what messages must be signed with, `limit` the bytes of the largest artifact."""
+        self._key, self._limit = key, limit
+        self.versions: dict[int, Description] = {}
+        """Those that are kept, by number."""
+        self.promoted = 0
+        self.last = 0
+        """The highest number ever, 0 before the first."""
+
+    def enter(self, key: bytes, value: bytes | None) -> None:
+        """Take in the next message of control."""
+        with suppress(DamagedError):  # who reads updates warns of it
+            if key == PROMOTED and value is not None:
+                self.promoted = self._description("promoted", value).version
+            elif match := _VERSION_KEY.fullmatch(key):
+                self._enter_version(int(match[1]), value)
+
+    def expired(self, version: int, keep: int) -> list[Description]:
+        """What needs no keeping once `version` is promoted, with it the last `keep` and the one in force until then."""
+        newest = sorted({*self.versions, version})[-keep:]
+        return [
+            self.versions[number]
+            for number in sorted(self.versions)
+            if number not in newest and number != self.promoted
+        ]
+
+    def _enter_version(self, number: int, value: bytes | None) -> None:
+        if value is None:
+            self.versions.pop(number, None)
+            return
+        description = self._description("version", value)
+        if description.version == number:
+            self.versions[number] = description
+
+    def _description(self, kind: Literal["promoted", "version"], value: bytes) -> Description:
+        description = read_description(kind, value, self._key, self._limit)
+        self.last = max(self.last, description.version)
+        return description

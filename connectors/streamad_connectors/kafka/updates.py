@@ -1,0 +1,123 @@
+"""Labels, promotions and calibrations, as all scorers and trainers read them from their topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import structlog
+from confluent_kafka import Message
+
+from streamad.ports import GivenLabel, Promoted, Reference
+from streamad_connectors.kafka.chunks import DamagedError
+from streamad_connectors.kafka.control import (
+    PROMOTED,
+    REFERENCE,
+    read_description,
+    read_object,
+    read_reference,
+    version_of,
+)
+from streamad_connectors.kafka.fetching import Fetcher
+from streamad_connectors.kafka.promotions import Promotions
+from streamad_connectors.kafka.settings import KafkaClient
+from streamad_connectors.kafka.topic_reader import TopicReader
+from streamad_connectors.kafka.topics import Topics
+
+ARTIFACT_BYTES = 2 << 30
+"""The largest artifact that is fetched."""
+
+_LABEL_BYTES = 1 << 20
+_QUIET = 60.0
+"""Seconds between two warnings about labels."""
+
+_log = structlog.get_logger(__name__)
+
+
+class KafkaUpdates:
+    """Reads the labels' and the control topic from their beginnings, and fetches from the models' what is promoted.
+
+    It is in no group. What is damaged, wrongly signed or no message of ours is ignored with a warning; of versions,
+    the one before then stays in force.
+    """
+
+    def __init__(
+        self,
+        options: KafkaClient,
+        folder: Path,
+        topics: Topics,
+        *,
+        key: bytes | None = None,
+        limit: int = ARTIFACT_BYTES,
+    ) -> None:
+        """`folder` is the config's; with a `key` only messages signed by it count; `limit` is in bytes."""
+        self._reader = TopicReader(options, folder, [topics.labels, topics.control])
+        self._fetcher = Fetcher(options, folder, topics.models)
+        self._promotions = Promotions(self._fetcher.fetch)
+        self._topics, self._key, self._limit = topics, key, limit
+        self._labels: list[GivenLabel] = []  # read, not yet handed over
+        self._begun = False
+        self.skipped = 0
+        """Messages of the labels' topic that are none."""
+        self._untold, self._told_at = 0, -_QUIET
+
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference]:
+        """See `streamad.ports.Updates.poll`. Labels come before what was fetched.
+
+        Raises `WorldError` at the first call where no broker answers, and later for a topic that was made anew;
+        `UserError` for what is missing.
+        """
+        if self._begun:
+            self._sort_in(self._reader.poll())
+            news = self._promotions.news()
+        else:
+            self._sort_in(self._reader.read_to_end())
+            news = self._promotions.settled()
+            self._begun = True
+        labels, self._labels = self._labels, []
+        self._tell()
+        return [*labels, *news]
+
+    def close(self) -> None:
+        """See `streamad.ports.Updates.close`."""
+        self._fetcher.close()
+        self._reader.close()
+
+    def _sort_in(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            value = message.value()
+            if message.topic() == self._topics.labels:
+                self._take_label(message, value)
+            elif value is not None and message.key() == PROMOTED:
+                self._take_promotion(value)
+            elif value is not None and message.key() == REFERENCE:
+                self._take_reference(value)
+
+    def _take_label(self, message: Message, value: bytes | None) -> None:
+        number = message.offset()
+        assert number is not None
+        try:
+            self._labels.append(GivenLabel(number, read_object(value or b"", _LABEL_BYTES)))
+        except DamagedError:
+            self.skipped += 1
+            self._untold += 1
+
+    def _take_promotion(self, value: bytes) -> None:
+        try:
+            self._promotions.promote(read_description("promoted", value, self._key, self._limit))
+        except DamagedError as error:
+            self._promotions.ignore("promotion", version_of(value), error)
+
+    def _take_reference(self, value: bytes) -> None:
+        try:
+            self._promotions.calibrate(read_reference(value, self._key))
+        except DamagedError as error:
+            self._promotions.ignore("reference", version_of(value), error)
+
+    def _tell(self) -> None:
+        """Warn of skipped labels."""
+        if self._untold and time.monotonic() - self._told_at >= _QUIET:
+            self._told_at = time.monotonic()
+            _log.warning("labels_skipped", count=self._untold, reason="no JSON object of at most 1 MiB")
+            self._untold = 0
