@@ -16,6 +16,8 @@ from streamad_connectors.kafka.settings import KafkaClient
 
 TRANSACTION_SECONDS = 10.0
 """After so long the broker takes back what a dead or frozen scorer left open, which all readers wait for."""
+REQUEST_SECONDS = 5.0
+"""How long a broker may take to answer, which is also how long sending offsets waits, whatever time it is given."""
 _QUIET_SECONDS = 30.0
 _ROLL_BACK_SECONDS = 2.0
 _FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
@@ -43,11 +45,11 @@ class Transactions(Deliveries):
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> None:
         """As `Deliveries`; `name` is the transactional id: the last process that took it up is the one that writes."""
-        milliseconds = int(TRANSACTION_SECONDS * 1000)
+        request_ms = int(REQUEST_SECONDS * 1000)
         transactional = {
             "transactional.id": name,
-            "transaction.timeout.ms": milliseconds,
-            "socket.timeout.ms": min(settings.get("socket.timeout.ms", milliseconds), milliseconds),
+            "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
+            "socket.timeout.ms": min(settings.get("socket.timeout.ms", request_ms), request_ms),
         }
         super().__init__(options, settings | transactional, limits, member, on_step)
         self._name, self._ready = name, False
@@ -119,10 +121,11 @@ class Transactions(Deliveries):
 
 
 def _insist(call: Callable[[float], None], deadline: Deadline) -> None:
-    """Make a call again until it is done, or the time is up. Raises `KafkaException`."""
+    """Make a call again while that may help and there is time. Raises `KafkaException`."""
     while True:
         try:
             return call(deadline.left)
-        except KafkaException as error:
-            if deadline.passed or not error.args[0].retriable():
+        except KafkaException as failed:
+            error = failed.args[0]
+            if deadline.passed or not error.retriable() or error.name() == "_TIMED_OUT":
                 raise
