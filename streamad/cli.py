@@ -140,6 +140,8 @@ def _running(commands: Commands) -> None:
         "--from", dest="origin", type=Path, metavar="DIR", help="start from a finished replay's state"
     )
     run.add_argument("--seed", type=_seed, default=0, metavar="N")
+    trainer = _command(commands, "trainer", "running:trainer", "the trainer of a cluster, alone")
+    trainer.add_argument("--seed", type=_seed, default=0, metavar="N")
     replay = _command(commands, "replay", "running:replay", "run historical logs through at full speed")
     replay.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="read these in place of the source's"

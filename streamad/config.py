@@ -28,8 +28,9 @@ class Config(Section):
 
     streamad: Literal[1]
     feed: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    state: Path | None = None
-    """The state directory; by default ``FEED.state`` beside the config."""
+    state: Path | dict[str, Any] | None = None
+    """The state directory, by default ``FEED.state`` beside the config; or the options of a state that lives
+    elsewhere, validated by its connector's own model."""
     source: dict[str, Any]
     schema_: Schema = Field(alias="schema")
     features: FeatureOptions = FeatureOptions()
@@ -63,6 +64,10 @@ def state_path(config: Config, path: Path, given: Path | None) -> Path:
     """Where a feed's state lies: ``--state``, else ``state:``, else ``FEED.state`` beside the config."""
     if given is not None:
         return given
+    if isinstance(config.state, dict):
+        raise ConfigError(
+            str(path), "state", "found no directory", "one, since this command reads a state directory"
+        )
     return path.parent / (config.state or f"{config.feed}.state")
 
 

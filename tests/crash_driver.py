@@ -24,9 +24,10 @@ from pathlib import Path
 
 import structlog
 
+from streamad.job import Job
 from streamad.runtime import retraining
 from streamad.training.trainer import Trainer
-from streamad.wiring import Job, open_feed
+from streamad.wiring.local import open_feed
 
 SIGNS = {"fitting": "snapshot.json", "artifact_write": "halted"}
 

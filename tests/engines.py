@@ -10,7 +10,6 @@ import torch
 from feeds import FEED, write_config
 from streamad_connectors.memory import MemorySource, MemorySourceOptions
 
-from streamad import wiring
 from streamad.config import load_config
 from streamad.errors import CommitAbortedError
 from streamad.runtime import retraining
@@ -21,6 +20,7 @@ from streamad.state.inherit import inherit
 from streamad.training.fit import fit
 from streamad.training.snapshot import Snapshot
 from streamad.training.trainer import ARTIFACT, Done
+from streamad.wiring import local as wiring
 
 
 class InlineTrainer:

@@ -21,13 +21,13 @@ def test_a_daemon_from_a_replay_knows_its_labels_and_goes_on_learning(tmp_path):
         give_labels(live.store, labels)
         live.engine.run()
         assert live.feed.book.position == 50
-        taught = live.engine._learner.scorer
+        taught = live.engine._in_force.scorer
         assert 0 < taught.label_position < 50
     source = MemorySource([Records("p", lines[:1000])])
     options = {"state": "daemon", "made_by": "run", "training": TRAINING | {"every_records": None}}
     with engine(tmp_path, source, origin="state", **options) as live:
         live.engine.run()
-        scorer = live.engine._learner.scorer
+        scorer = live.engine._in_force.scorer
         assert (scorer.version, scorer.labels_applied, live.feed.book.position) == (taught.version, 50, 50)
         np.testing.assert_array_equal(scorer.head.mean, taught.head.mean)
         assert live.engine.summary()["records_in"] == 1000
@@ -39,10 +39,10 @@ def test_a_daemon_from_a_replay_knows_its_labels_and_goes_on_learning(tmp_path):
         (outcome,) = live.store.add_labels([{"event_id": event, "label": "withdrawn"}])
         assert outcome.outcome == "added"
         live.engine.run()
-        assert (live.engine._learner.scorer.labels_applied, live.feed.book.position) == (49, 51)
+        assert (live.engine._in_force.scorer.labels_applied, live.feed.book.position) == (49, 51)
     with engine(tmp_path, source, **options) as live:
         live.engine.run()
-        assert (live.engine._learner.scorer.labels_applied, live.feed.book.position) == (49, 51)
+        assert (live.engine._in_force.scorer.labels_applied, live.feed.book.position) == (49, 51)
     log = stored(tmp_path / "daemon", "SELECT event_id, verdict FROM label_log ORDER BY n")
     assert (len(log), log[50]) == (51, (event, "withdrawn"))
     assert event.startswith(f"{FEED}/p:")

@@ -35,7 +35,7 @@ def run(folder, lines, *, aborts=(), state="state", training=TRAINING, **options
         sink = Sink(live, aborts)
         live.engine.run()
         assert live.engine.finished
-        scorer, feed = live.engine._learner.scorer, live.feed
+        scorer, feed = live.engine._in_force.scorer, live.feed
         counters = checkpoint(folder / state, "engine")["counters"]
         return {
             "commits": sink.commits - len(aborts),

@@ -44,7 +44,7 @@ class Daemon:
         ) as live:
             outcomes = [dict(give_labels(live.store, file).outcomes) for file in files]
             live.engine.run()
-            learner = live.engine._learner
+            learner = live.engine._in_force
             counts = {k: v for k, v in live.engine.status()["labels"].items() if v}
             return outcomes, live.feed.book.position, counts, learner.scorer
 
@@ -123,7 +123,7 @@ def test_the_five_hundredth_label_costs_what_the_first_did(tmp_path, lines):
     daemon.run(3000)
     with engine(tmp_path, daemon.source, made_by="run", training=TRAINING, labels={"sample": 1.0}) as live:
         live.engine.run()
-        learner = live.engine._learner
+        learner = live.engine._in_force
         for row in range(500):
             truth = "normal" if lines[row].endswith(b",normal.") else "anomaly"
             live.store.add_labels([{"event_id": f"{FEED}/p:{row}", "label": truth}])

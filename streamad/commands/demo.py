@@ -34,7 +34,8 @@ from streamad.runtime.logs import configure_logs
 from streamad.runtime.options import LogOptions
 from streamad.state.directory import find_state
 from streamad.state.queries import Reader
-from streamad.wiring import open_feed, open_source
+from streamad.wiring.local import open_feed
+from streamad.wiring.plugins import open_source
 
 if TYPE_CHECKING:
     import argparse

@@ -11,7 +11,7 @@ from streamad.config import load_config
 from streamad.job import Job
 from streamad.runtime.logs import configure_logs
 from streamad.runtime.offline import fit_offline
-from streamad.wiring import open_feed
+from streamad.wiring.local import open_feed
 
 if TYPE_CHECKING:
     import argparse

@@ -20,12 +20,15 @@ from streamad.errors import StoreError, UserError
 from streamad.job import Job
 from streamad.runtime.logs import configure_logs
 from streamad.training.process import peak_rss_mb
-from streamad.wiring import Live, open_feed
+from streamad.wiring.cluster import member
+from streamad.wiring.local import Live, open_feed
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from streamad.runtime.engine import Engine
 
 log = structlog.get_logger()
 
@@ -34,7 +37,8 @@ _PROGRESS_SECONDS = 5.0
 
 def run(args: argparse.Namespace) -> int:
     """The daemon: until SIGTERM, or until a bounded source ends."""
-    configure_logs(load_config(args.config, tuple(args.set)).log)
+    config = load_config(args.config, tuple(args.set))
+    configure_logs(config.log)
     job = Job(
         "run",
         args.config,
@@ -43,10 +47,25 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         origin=args.origin,
     )
+    if isinstance(config.state, dict):
+        with stop_on_signals(job.stop), member(job).scorer() as engine:
+            return _run(engine, state=config.state["type"])
     with stop_on_signals(job.stop), open_feed(job) as live:
-        log.info("started", pid=os.getpid(), state=str(live.state.path))
-        live.engine.run()
-        log.info("stopped", records=live.engine.summary()["records_in"])
+        return _run(live.engine, state=str(live.state.path))
+
+
+def trainer(args: argparse.Namespace) -> int:
+    """The trainer of a cluster: stands by until it is the active one, then learns until SIGTERM."""
+    configure_logs(load_config(args.config, tuple(args.set)).log)
+    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
+    with stop_on_signals(job.stop), member(job).trainer() as engine:
+        return 0 if engine is None else _run(engine, role="trainer")
+
+
+def _run(engine: Engine, **described: str) -> int:
+    log.info("started", pid=os.getpid(), **described)
+    engine.run()
+    log.info("stopped", records=engine.status()["records_in"])
     return 0
 
 

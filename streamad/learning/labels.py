@@ -80,9 +80,16 @@ class LabelBook:
     def apply(self, number: int, scorer: Scorer | None) -> list[dict[str, Any]]:
         """Apply what is due before record `number`: the new entries of the label log, in order."""
         ready = sorted((due, change.label_id, change) for due, change in self._due.values() if due <= number)
-        entries = []
-        for _, label_id, change in ready:
+        for _, _, change in ready:
             del self._due[change.event_id]
+        return self.take((change for _, _, change in ready), number, scorer)
+
+    def take(
+        self, changes: Iterable[LabelChange], number: int, scorer: Scorer | None
+    ) -> list[dict[str, Any]]:
+        """Apply changes before record `number`, each as it comes: the new entries of the label log."""
+        entries = []
+        for change in changes:
             if self._verdicts.get(change.event_id, "withdrawn") == change.verdict:
                 continue
             self._append(change.event_id, change.verdict, change.record)
@@ -90,7 +97,7 @@ class LabelBook:
                 self._teach(change.event_id, change.verdict, scorer)
             entries.append(
                 {
-                    "label_id": label_id,
+                    "label_id": change.label_id,
                     "event_id": change.event_id,
                     "verdict": change.verdict,
                     "record_number": number,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamad.runtime.feed import Feed
-    from streamad.runtime.learner import Learner
+    from streamad.runtime.in_force import InForce
 
 _REJECTED_BYTES = 4096
 
@@ -26,8 +26,8 @@ _REJECTED_BYTES = 4096
 class Committer:
     """Owns what is true as of the last commit: positions, counters, the start of the window."""
 
-    def __init__(self, feed: Feed, learner: Learner) -> None:
-        self._feed, self._learner = feed, learner
+    def __init__(self, feed: Feed, learner: InForce) -> None:
+        self._feed, self._in_force = feed, learner
         self.open = Transaction()
         self.positions: dict[str, Cursor] = {}
         self._elsewhere: set[str] = set()
@@ -81,12 +81,12 @@ class Committer:
                 transaction.alerts,
                 transaction.rejected,
                 transaction.pool,
-                checkpoint={"engine": engine, **self._learner.checkpoint(records)},
+                checkpoint={"engine": engine, **self._in_force.checkpoint(records)},
                 alert_numbers=transaction.alert_numbers,
                 attached=self.met,
-                applied=self._learner.applied,
-                versions=self._learner.versions,
-                handled=self._learner.handled,
+                applied=self._in_force.applied,
+                versions=self._in_force.versions,
+                handled=self._in_force.handled,
             )
         )
         step("commit.4")
@@ -95,12 +95,12 @@ class Committer:
         self.counters, self.quality = counters, quality
         self._window, self._outcomes = window, outcomes
         self.open, self.met = Transaction(), []
-        self._learner.absorb(transaction.batches)
+        self._in_force.absorb(transaction.batches)
         step("commit.5")
         self._feed.committed()
         step("commit.6")
         if not finished:
-            self._learner.begin_training_if_due(records)
+            self._in_force.begin_training_if_due(records)
         self._check_breaker()
 
     def drop(self) -> None:
@@ -152,7 +152,7 @@ class Committer:
     def _piece(self, batch: Batch, before: dict[str, Cursor]) -> Piece:
         rows = len(batch) - len(batch.rejections)
         start = Start(batch.first, before, mark_of(batch.block))
-        return Piece(start, rows, len(self._learner.held_out_rows(batch)))
+        return Piece(start, rows, len(self._in_force.held_out_rows(batch)))
 
     def _outcomes_after(self, transaction: Transaction) -> deque[tuple[int, int]]:
         """(records, rejected) of the transactions that make up the breaker's window."""

@@ -12,7 +12,6 @@ from streamad.errors import CommitAbortedError
 from streamad.ports import End, Revoked
 from streamad.records.batch import ACCEPTED, Batch, Block
 from streamad.runtime.committer import Committer, rejected_rows
-from streamad.runtime.learner import Learner
 from streamad.runtime.matching import check_columns
 from streamad.runtime.reader import Release
 from streamad.runtime.transaction import Scored
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamad.runtime.feed import Feed
+    from streamad.runtime.in_force import InForce
     from streamad.scoring.scorer import Scorer
 
 log = structlog.get_logger()
@@ -34,11 +34,11 @@ _DRAIN_SECONDS = 3.0
 class Engine:
     """One feed from its source to its sink, on the calling thread."""
 
-    def __init__(self, feed: Feed, stop: threading.Event) -> None:
+    def __init__(self, feed: Feed, in_force: InForce, stop: threading.Event) -> None:
         self._feed, self._stop = feed, stop
         self._limits = feed.config.limits
-        self._learner = Learner(feed)
-        self._committer = Committer(feed, self._learner)
+        self._in_force = in_force
+        self._committer = Committer(feed, self._in_force)
         config = feed.config
         self._describer = Describer(
             config.feed,
@@ -66,9 +66,9 @@ class Engine:
         if self._feed.scores_file is not None:
             self._feed.scores_file.resume(self._committer.records)
         self._next = self._committer.records
-        self.state = "scoring" if self._learner.scorer else "warming_up"
+        self.state = "scoring" if self._in_force.scorer else "warming_up"
         self._feed.reader.start(self._committer.positions, self._next)
-        self._learner.begin_training_if_due(self._committer.records)
+        self._in_force.begin_training_if_due(self._committer.records)
         try:
             while not self._should_stop() and self._boundary() and self._step():
                 self._commit_if_due()
@@ -77,7 +77,7 @@ class Engine:
         finally:
             self.state = "stopped"
             self._feed.reader.stop()
-            self._feed.retraining.stop()
+            self._in_force.stop()
             self._feed.heartbeat.last(self.status)
 
     @property
@@ -88,7 +88,7 @@ class Engine:
     def status(self) -> dict[str, Any]:
         """What the engine is doing, in numbers: in = scored + rejected + held + in flight."""
         counters, open_records = self._committer.counters, self._committer.open.records
-        scorer, held = self._learner.scorer, len(self._warm_up)
+        held = len(self._warm_up)
         return {
             "state": self.state,
             "records_in": counters.records_in + open_records + held,
@@ -97,12 +97,7 @@ class Engine:
             "held": held,
             "in_flight": open_records,
             "alerts": counters.alerts,
-            "version": scorer.version if scorer else None,
-            "threshold": self._learner.threshold,
-            "labels": self._feed.book.counts(),
-            "labels_applied": self._feed.book.position,
-            "training": self._feed.retraining.plan.under_way,
-            "failed_trainings": self._feed.retraining.plan.failures,
+            **self._in_force.status(),
             "unknown_fields": counters.unknown_fields,
             "progress": self._feed.source.progress(),
             "seconds": round(counters.seconds, 3),
@@ -118,7 +113,7 @@ class Engine:
             "rejected": counters.rejected,
             "alerts": counters.alerts,
             "labels": self._feed.book.position,
-            "versions": self._learner.promotions,
+            "versions": self._in_force.promotions,
             "fast_decoded_share": round(counters.fast / max(counters.scored, 1), 6),
             "seconds": round(counters.seconds, 3),
             "scoring_seconds": round(scoring, 3),
@@ -144,14 +139,22 @@ class Engine:
     def _boundary(self) -> bool:
         """Between two batches: a finished training, a requested version, labels. False to stop."""
         open_batches = self._committer.open.batches
-        if not self._outside(lambda: self._learner.take_training(self._next, open_batches, self._may_wait)):
+        if not self._outside(lambda: self._in_force.take_training(self._next, open_batches, self._may_wait)):
             return False
-        self._learner.take_news(self._next, open_batches)
+        self._in_force.take_news(self._next, open_batches)
+        if self._in_force.scorer is not None and self._warm_up:
+            held = self._warm_up.take()
+            self._feed.reader.unread(held)
+            self._next, self.state = held[0].first, "scoring"
         return True
 
     def _step(self) -> bool:
         """Take one item from the reader. False when the source has ended and all is committed."""
-        item = self._feed.reader.take(self._limits.poll_ms / 1000)
+        held_enough = bool(self._warm_up) and self._warm_up.is_over()
+        if held_enough and self._in_force.fits:
+            return self._first_fit()
+        take = self._feed.reader.take_mark if held_enough else self._feed.reader.take
+        item = take(self._limits.poll_ms / 1000)
         if isinstance(item, End):
             return self._end()
         if isinstance(item, Release | Revoked):
@@ -160,23 +163,23 @@ class Engine:
             check_columns(self._feed.config.schema_, item)
             self._next = item.first + len(item)
             self._committer.met += self._feed.book.meet(item)
-            if self._learner.scorer is None:
+            if self._in_force.scorer is None:
                 self._warm_up.hold(item)
             else:
-                self._score(item, self._learner.scorer)
+                self._score(item, self._in_force.scorer)
                 if not self._stop.is_set():
                     self._feed.pace.wait(item, lambda: self._feed.heartbeat(self.status))
-        return self._first_fit() if self._warm_up and self._warm_up.is_over() else True
+        return True
 
     def _end(self) -> bool:
-        if self._learner.scorer is None:
+        if self._in_force.scorer is None:
             return self._first_fit(ended=True)
         if self._committer.open.batches:
             self._commit()
         if self._next != self._committer.records:
             return True  # the commit was aborted: its records are read and scored again
-        self._learner.take_news(self._next, ())  # labels whose record came by last
-        self._learner.drop_training()
+        self._in_force.take_news(self._next, ())  # labels whose record came by last
+        self._in_force.drop_training()
         self._commit(finished=True)
         return not self._committer.finished
 
@@ -221,7 +224,7 @@ class Engine:
         self._feed.reader.unread([*held, End()] if ended else held)
         self._next = held[0].first
         self.state = "first_fit"
-        fitted = self._outside(lambda: self._learner.first_fit(held, self._may_wait))
+        fitted = self._outside(lambda: self._in_force.first_fit(held, self._may_wait))
         self.state = "scoring"
         return fitted
 
@@ -232,11 +235,13 @@ class Engine:
         bad = batch.status != ACCEPTED
         if bad.any():
             scores.p_value[bad] = scores.score[bad] = np.nan
-        open_, threshold = self._committer.open, self._learner.threshold
+        open_, threshold = self._committer.open, self._in_force.threshold
         if not open_.batches:
             open_.opened = self._feed.clock.seconds()
         now = self._feed.clock.text()
-        described = self._describer.describe(batch, scorer, scores, threshold, now)
+        described = self._describer.describe(
+            batch, scorer, scores, threshold, self._in_force.labels_applied, now
+        )
         open_.alerts += described.alerts
         open_.alert_numbers += [row["record_number"] for row in described.pool[: len(described.alerts)]]
         open_.pool += described.pool
@@ -248,16 +253,12 @@ class Engine:
     def _restore(self) -> None:
         """Take over the last commit: re-read the window, then the learned state that goes with it."""
         if self._feed.restored is None:
-            if initial := self._feed.initial():
-                self._learner.start_from(initial)
+            self._in_force.begin()
             return
         positions, checkpoint = self._feed.restored
         window = self._reread(self._committer.restore(positions, checkpoint["engine"]))
-        if "learner" in checkpoint:
-            self._learner.restore(checkpoint, window)
-        elif initial := self._feed.initial():
-            self._learner.start_from(initial, self._committer.records, window)
-        scorer = self._learner.scorer
+        self._in_force.restore(checkpoint, self._committer.records, window)
+        scorer = self._in_force.scorer
         log.info("resumed", records=self._committer.records, version=scorer.version if scorer else None)
 
     def _reread(self, start: Start) -> list[Batch]:

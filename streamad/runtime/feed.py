@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from streamad.records.decoder import Decoder
     from streamad.records.dictionary import Dictionary
     from streamad.runtime.clock import Clock
-    from streamad.runtime.heartbeat import Heartbeat
+    from streamad.runtime.heartbeat import Pulse
     from streamad.runtime.pace import Pace
     from streamad.runtime.reader import Reader
     from streamad.runtime.retraining import Artifact, Retraining
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamad.state.store import News
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Feed:
     """Everything that the engine works with."""
 
@@ -35,13 +35,28 @@ class Feed:
     reader: Reader
     decoder: Decoder
     dictionary: Dictionary
-    buffer: Buffer
     book: LabelBook
+    sink: Sink
+    restored: tuple[Positions, Mapping[str, Any]] | None
+    identity: Mapping[str, Any]
+    """What makes two replays the same one; kept in the checkpoint."""
+    pace: Pace
+    scores_file: ScoresFile | None
+    heartbeat: Pulse
+    committed: Callable[[], None]
+    """Called after every commit: wakes the outlets."""
+    on_step: Callable[[str], None]
+    """Called with the name of each step; the crash tests kill the process in it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LearningFeed(Feed):
+    """A feed that learns: what its `Learner` works with beside the engine's."""
+
+    buffer: Buffer
     news: Callable[[], News | None]
     """What other commands left for the engine since the last call: labels, requests for a version."""
-    sink: Sink
     retraining: Retraining
-    restored: tuple[Positions, Mapping[str, Any]] | None
     log_entries: list[tuple[str, Verdict, Mapping[str, Any]]]
     """The label log up to the restored checkpoint: event, verdict and record."""
     load_artifact: Callable[[int], Artifact]
@@ -50,12 +65,3 @@ class Feed:
     """Loads the version to start with where nothing was learned yet: made by ``fit``, or taken along."""
     last_version: int
     """The highest version number given so far."""
-    identity: Mapping[str, Any]
-    """What makes two replays the same one; kept in the checkpoint."""
-    pace: Pace
-    scores_file: ScoresFile | None
-    heartbeat: Heartbeat
-    committed: Callable[[], None]
-    """Called after every commit: wakes the outlets."""
-    on_step: Callable[[str], None]
-    """Called with the name of each step; the crash tests kill the process in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +14,31 @@ if TYPE_CHECKING:
     from streamad.state.store import Store
 
 _BEAT_SECONDS, _PRUNE_SECONDS = 1.0, 10.0
+
+
+class Pulse(Protocol):
+    """What the engine calls between any two of its steps, and once it has stopped."""
+
+    def __call__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """Look at `status` if it is time to."""
+
+    def last(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """The engine has stopped."""
+
+
+class ShownPulse:
+    """For an engine whose state lives elsewhere: only shows what it does."""
+
+    def __init__(self, show: Callable[[Callable[[], Mapping[str, Any]]], None]) -> None:
+        self._show = show
+
+    def __call__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """See `Pulse`."""
+        self._show(status)
+
+    def last(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """See `Pulse`."""
+        self._show(status)
 
 
 class Heartbeat:

@@ -14,9 +14,8 @@ import structlog
 
 from streamad.errors import TrainingError
 from streamad.records.batch import ACCEPTED, Batch
-from streamad.records.dictionary import remap
+from streamad.runtime.in_force import InForce
 from streamad.scoring.calibration import threshold_for
-from streamad.scoring.scorer import Scorer
 from streamad.state.buffer import Buffer
 from streamad.training.holdout import held_out
 from streamad.training.snapshot import Snapshot
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamad.runtime.feed import Feed
+    from streamad.runtime.feed import LearningFeed
     from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
+    from streamad.scoring.scorer import Scorer
     from streamad.state.versions import Request
 
 log = structlog.get_logger()
@@ -38,45 +38,25 @@ log = structlog.get_logger()
 _REFERENCE_ROWS, _REFERENCE_SHARE = 10_000, 0.08
 
 
-class Learner:
-    """The learned state of one feed."""
+class Learner(InForce):
+    """The learned state of one feed, all of it its own."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: LearningFeed) -> None:
         self._options = feed.config.training
-        self.scorer: Scorer | None = None
-        self.threshold = 0.0
-        self.applied: list[dict[str, Any]] = []
-        """Label changes applied since the last commit, in order."""
-        self.versions: list[dict[str, Any]] = []
-        """What became of versions since the last commit."""
-        self.handled: list[int] = []
-        """Requests fulfilled since the last commit."""
-        self.promotions = 0
-        self._effective_at = 0  # the record number at which the scorer's version took over
-        self.reference_rows = min(
-            _REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1)
-        )
-        """Held-out records that the calibration remembers."""
+        rows = min(_REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1))
+        super().__init__(feed, rows)
+        self._feed: LearningFeed = feed
         self._dictionary_saved = self._dictionary_due = (-1, 0)
 
     # ---- at a batch boundary -------------------------------------------------------------------
 
     def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
         """Apply the labels that are due before record `number`, and fulfil requests for another version."""
-        feed, scorer = self._feed, self.scorer
-        requests: Sequence[Request] = ()
-        if news := feed.news():
-            feed.book.receive(news.changes, news.waiting)
-            requests = news.requests
-        entries = feed.book.apply(number, scorer if feed.config.detector.head else None)
-        if entries:
-            self.applied += entries
-            feed.on_step("label_apply")
-            if scorer is not None:
-                scorer.recalibrate()
-            log.info("labels_applied", count=len(entries), total=feed.book.position)
-        for request in requests:
+        news = self._feed.news()
+        if news:
+            self._feed.book.receive(news.changes, news.waiting)
+        self._apply_labels(number)
+        for request in news.requests if news else ():
             self._fulfil(request, number, open_batches)
 
     def take_training(
@@ -96,6 +76,7 @@ class Learner:
         if isinstance(outcome, Failed):
             self.versions.append({"number": retraining.plan.last_version, "status": "failed"})
         else:
+            self._trained(outcome)
             self._swap(outcome, number, open_batches)
         return True
 
@@ -113,16 +94,17 @@ class Learner:
         warm_up = self._new_buffer(sum(map(len, held)))
         for batch in held:
             self.append(warm_up, batch)
-        self.begin(warm_up, 0)
+        self.begin_training(warm_up, 0)
         outcome = self.wait(keep_waiting)
         if outcome is None:
             return False
         if isinstance(outcome, Failed):
             raise TrainingError(f"the first model could not be fitted: {outcome.reason}")
+        self._trained(outcome)
         self._swap(outcome, held[0].first, (), warm_up)
         return True
 
-    def start_from(self, artifact: Artifact, number: int = 0, window: Sequence[Batch] = ()) -> None:
+    def _start_from(self, artifact: Artifact, number: int = 0, window: Sequence[Batch] = ()) -> None:
         """Begin at record `number` with a version that is there already, in place of a warm-up."""
         plan = self._feed.retraining.plan
         plan.last_version, plan.label_position = self._feed.last_version, artifact[0]["label_position"]
@@ -153,7 +135,7 @@ class Learner:
         if self.scorer is None or not len(self._feed.buffer):
             return
         if retraining.due(records, self._feed.book.position):
-            self.begin(self._feed.buffer, records)
+            self.begin_training(self._feed.buffer, records)
             self._feed.on_step("training_begun")
 
     # ---- checkpoint and restore ----------------------------------------------------------------
@@ -164,7 +146,7 @@ class Learner:
         state: dict[str, Any] = {
             "learner": {
                 "version": self.scorer.version,
-                "effective_at": self._effective_at,
+                "effective_at": self.effective_at,
                 "promotions": self.promotions,
                 "retraining": self._feed.retraining.state(),
             }
@@ -174,8 +156,19 @@ class Learner:
             state["dictionary"] = self._feed.dictionary.state(records)
         return state
 
-    def restore(self, checkpoint: Mapping[str, Any], window: Sequence[Batch]) -> None:
+    def begin(self) -> None:
+        """Start with the version that there is already, if there is one."""
+        if initial := self._feed.initial():
+            self._start_from(initial)
+
+    def restore(self, checkpoint: Mapping[str, Any], records: int, window: Sequence[Batch]) -> None:
         """Go on from a checkpoint; `window` is the re-read window, in order."""
+        if "learner" in checkpoint:
+            self._restore(checkpoint, window)
+        elif initial := self._feed.initial():
+            self._start_from(initial, records, window)
+
+    def _restore(self, checkpoint: Mapping[str, Any], window: Sequence[Batch]) -> None:
         state = checkpoint["learner"]
         artifact = self._feed.load_artifact(state["version"])
         scorer = self._make_scorer(artifact)
@@ -196,6 +189,15 @@ class Learner:
         self.promotions = state["promotions"]
         self._adopt(scorer, effective_at)
 
+    def status(self) -> dict[str, Any]:
+        """See `InForce.status`; also the trainings."""
+        plan = self._feed.retraining.plan
+        return {**super().status(), "training": plan.under_way, "failed_trainings": plan.failures}
+
+    def stop(self) -> None:
+        """The engine has stopped: so does a training."""
+        self._feed.retraining.stop()
+
     # ---- pieces --------------------------------------------------------------------------------
 
     def _fulfil(self, request: Request, number: int, open_batches: Sequence[Scored]) -> None:
@@ -206,7 +208,7 @@ class Learner:
         if request.number is not None:
             self._swap(self._feed.load_artifact(request.number), number, open_batches)
 
-    def begin(self, buffer: Buffer, records: int, label_position: int | None = None) -> None:
+    def begin_training(self, buffer: Buffer, records: int, label_position: int | None = None) -> None:
         """Start a training on what `buffer` holds after record number `records`.
 
         `label_position` is how many label changes the head then holds, all those of the book by default.
@@ -224,47 +226,22 @@ class Learner:
                 return None
         return outcome
 
+    def _trained(self, artifact: Artifact) -> None:
+        """A training has brought a version, which is about to be swapped in."""
+
     def _swap(
         self, artifact: Artifact, number: int, open_batches: Sequence[Scored], window: Buffer | None = None
     ) -> None:
         """Score with another version from record `number` on."""
-        self._feed.on_step("swap")
-        scorer = self._make_scorer(artifact)
-        buffer = window or self._feed.buffer
-        min_count = self._feed.config.features.min_count
-        tables = self._feed.reader.rebuild(buffer.codes(), scorer.model.encoder.categories, min_count)
-        self._feed.buffer.remap(tables)
-        for scored in open_batches:
-            scored.batch.codes = remap(scored.batch.codes, tables)
-        self._adopt(scorer, number)
-        self.versions.append({"number": scorer.version, "status": "active", "numbers": artifact[0]["loss"]})
-        self.promotions += 1
-        log.info("model_active", version=scorer.version, at_record=number)
-
-    def _make_scorer(self, artifact: Artifact) -> Scorer:
-        detector = self._feed.config.detector
-        return Scorer(
-            *artifact,
-            device=detector.device,
-            threads=detector.threads,
-            reference_rows=self.reference_rows,
-        )
-
-    def _adopt(self, scorer: Scorer, number: int) -> None:
-        scorer.bind(self._values())
-        if self._feed.config.detector.head:
-            self._feed.book.adopt(scorer)
-        self._recalibrate(scorer)
-        self.scorer, self._effective_at = scorer, number
+        codes = (window or self._feed.buffer).codes()
+        self._feed.buffer.remap(self._take_over(artifact, number, open_batches, codes))
+        numbers = artifact[0]["loss"]
+        self.versions.append({"number": artifact[0]["version"], "status": "active", "numbers": numbers})
 
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date with reference, head and the feed's rate."""
         scorer.recalibrate()
         self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
-
-    def _values(self) -> tuple[tuple[str, ...], ...]:
-        fields = len(self._feed.config.schema_.categories)
-        return tuple(tuple(self._feed.dictionary.values(field)) for field in range(fields))
 
     def _new_buffer(self, rows: int) -> Buffer:
         schema = self._feed.config.schema_

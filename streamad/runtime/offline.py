@@ -13,10 +13,10 @@ from streamad.training.trainer import Failed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamad.runtime.feed import Feed
+    from streamad.runtime.feed import LearningFeed
 
 
-def fit_offline(feed: Feed, keep_waiting: Callable[[], bool]) -> int | None:
+def fit_offline(feed: LearningFeed, keep_waiting: Callable[[], bool]) -> int | None:
     """Fit the last window of a bounded source, or the first of an endless one; returns the version.
 
     None where `keep_waiting` said no. Raises `InputError` for a source without a readable record and
@@ -32,14 +32,14 @@ def fit_offline(feed: Feed, keep_waiting: Callable[[], bool]) -> int | None:
     # Labels that no run has applied yet are learned from too; the next run still applies them, in its order.
     feed.book.apply(read, None)
     feed.retraining.plan.last_version = feed.last_version
-    learner.begin(feed.buffer, read, label_position=len(feed.log_entries))
+    learner.begin_training(feed.buffer, read, label_position=len(feed.log_entries))
     outcome = learner.wait(keep_waiting)
     if isinstance(outcome, Failed):
         raise TrainingError(f"the training failed: {outcome.reason}")
     return None if outcome is None else int(outcome[0]["version"])
 
 
-def _read(feed: Feed, learner: Learner) -> tuple[int, int]:
+def _read(feed: LearningFeed, learner: Learner) -> tuple[int, int]:
     """Read into the buffer; returns the records read and how many of them are good."""
     limits, window = feed.config.limits, feed.config.training.window
     read = accepted = 0

@@ -192,5 +192,16 @@ class Reader:
                 self._changed.notify_all()
 
 
+class Handover:
+    """`SourceContext.release` of a source, which is opened before its reader."""
+
+    reader: Reader | None = None
+
+    def __call__(self, partitions: tuple[str, ...]) -> None:
+        """Ask the reader, once there is one."""
+        if self.reader is not None:
+            self.reader.release(partitions)
+
+
 def _is_mark(item: Item) -> bool:
     return isinstance(item, Release | Revoked)

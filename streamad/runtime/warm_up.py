@@ -48,6 +48,10 @@ class WarmUp:
         if self._rejected() == len(self):
             self._refuse()
         check_values(self._schema, self._batches)
+        return self.take()
+
+    def take(self) -> list[Batch]:
+        """Hand out what is held, to score."""
         batches, self._batches = self._batches, []
         return batches
 

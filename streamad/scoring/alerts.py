@@ -62,8 +62,13 @@ class Describer:
     """The share of records that the pool keeps at random."""
     seed: int
 
-    def describe(self, batch: Batch, scorer: Scorer, scores: Scores, threshold: float, now: str) -> Described:
-        """The batch's alerts (p-value under `threshold`), and what the pool keeps of it."""
+    def describe(
+        self, batch: Batch, scorer: Scorer, scores: Scores, threshold: float, labels: int, now: str
+    ) -> Described:
+        """The batch's alerts (p-value under `threshold`), and what the pool keeps of it.
+
+        `labels` is how many labels the scores take into account.
+        """
         alerts = np.flatnonzero(scores.p_value < threshold)
         rest = np.flatnonzero(scores.p_value >= threshold)
         top = rest[np.argsort(scores.p_value[rest], kind="stable")[: self.candidates]]
@@ -81,7 +86,7 @@ class Describer:
         common: dict[str, Any] = {
             "threshold": threshold,
             "version": scorer.version,
-            "labels_applied": scorer.labels_applied,
+            "labels_applied": labels,
         }
         common["detector"] = self.detector + ("+uai" if scorer.labeled else "")
         return Described(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streamad.errors import StateError
 from streamad.models.head import Head, Label, Site
 from streamad.models.scoring_model import ScoringModel, part
 from streamad.scoring.calibration import Calibration
+from streamad.state.artifacts import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +120,25 @@ class Scorer:
         self._base = np.concatenate([self._base, base])[-self.reference_rows :]
         while sum(map(len, self._features)) - len(self._features[0]) >= self.reference_rows:
             self._features.popleft()
+
+    def refer_to(self, arrays: bytes) -> None:
+        """Take over a reference that another process has packed (`packed_reference`). `recalibrate` afterwards.
+
+        Raises `StateError` where it is none for this version.
+        """
+        tensors = unpacked(arrays)
+        nothing = np.empty(0)
+        features, base = tensors.get("features", nothing), tensors.get("score", nothing)
+        fits = base.ndim == 1 and features.shape == (len(base), self._features[0].shape[1]) and len(base)
+        if not fits or not (np.isfinite(base).all() and np.isfinite(features).all()):
+            raise StateError("a reference does not fit the version that it names")
+        self._features = deque([features.astype(np.float64)])
+        self._base = base.astype(np.float64)
+
+    def packed_reference(self, rows: int) -> bytes:
+        """The youngest `rows` rows of the reference, for `refer_to`."""
+        base, features = self.reference()
+        return packed({"features": features[-rows:].astype(np.float32), "score": base[-rows:]})
 
     def reference(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The detector's scores [R] of the reference and the features [R, F] of its rows, the youngest last."""

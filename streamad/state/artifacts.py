@@ -56,6 +56,29 @@ def write_artifact(directory: Path, manifest: Mapping[str, Any], tensors: Tensor
         raise StoreError(f"{directory} could not be written ({error})") from error
 
 
+def read_files(directory: Path) -> dict[str, bytes]:
+    """An artifact's files by name, for `write_files` elsewhere. Raises `StateError` where one is missing."""
+    try:
+        return {name: (directory / name).read_bytes() for name in (MANIFEST, TENSORS, SEAL)}
+    except OSError as error:
+        raise StateError(f"artifact {directory} cannot be read ({error})") from None
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Put an artifact's files that came from elsewhere into a new directory; `read_artifact` checks them.
+
+    Raises `StoreError` where the disk refuses.
+    """
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700, parents=True)
+        for name in (MANIFEST, TENSORS, SEAL):
+            if name in files:
+                _write_file(directory / name, files[name])
+    except OSError as error:
+        raise StoreError(f"{directory} could not be written ({error})") from error
+
+
 def _write_files(directory: Path, manifest: Mapping[str, Any], tensors: Tensors) -> None:
     data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     described = {
@@ -155,6 +178,20 @@ def _read_tensors(path: Path, described: Mapping[str, Any], limit: int) -> dict[
         tensors: dict[str, NDArray[Any]] = load(data)
     except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise _DamagedError(f"{TENSORS} is no safetensors file ({error})") from None
+    return tensors
+
+
+def packed(tensors: Tensors) -> bytes:
+    """Arrays by name as one piece of safetensors."""
+    return save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+
+
+def unpacked(data: bytes) -> dict[str, NDArray[Any]]:
+    """What `packed` packed. Raises `StateError` for anything else."""
+    try:
+        tensors: dict[str, NDArray[Any]] = load(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise StateError(f"arrays are no safetensors ({error})") from None
     return tensors
 
 

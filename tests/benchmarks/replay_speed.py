@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from streamad.config import load_config
+from streamad.job import Job
 from streamad.models.scoring_model import ScoringModel
 from streamad.ports import End
 from streamad.records.decoder import Decoder
@@ -29,7 +30,8 @@ from streamad.records.infer import infer
 from streamad.records.sample import read_sample
 from streamad.records.template import config_text
 from streamad.state.artifacts import read_artifact
-from streamad.wiring import Job, open_feed, open_source
+from streamad.wiring.local import open_feed
+from streamad.wiring.plugins import open_source
 
 DATA = Path(os.environ.get("STREAMAD_DATA", "../shared/data")) / "kddcup99/kddcup.data_10_percent.gz"
 

@@ -1,19 +1,13 @@
-"""The one place that turns a config into live objects."""
+"""One machine: a feed with its state directory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from streamad.config import Config, as_written, config_error, load_config, state_path
-from streamad.errors import ConfigError
+from streamad.config import Config, as_written, load_config, state_path
 from streamad.job import (
     Job,
     check_beginning,
@@ -24,16 +18,17 @@ from streamad.job import (
     import_labels,
 )
 from streamad.learning.labels import LabelBook
-from streamad.ports import Outlet, SinkPlugin, Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.ports import Outlet, SinkPlugin, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.records.schema import PayloadFormat
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
-from streamad.runtime.feed import Feed
+from streamad.runtime.feed import LearningFeed
 from streamad.runtime.heartbeat import Heartbeat
+from streamad.runtime.learner import Learner
 from streamad.runtime.pace import Pace
-from streamad.runtime.reader import Reader
+from streamad.runtime.reader import Handover, Reader
 from streamad.runtime.retraining import Retraining
 from streamad.runtime.scores_file import ScoresFile
 from streamad.runtime.versions import Versions
@@ -42,6 +37,7 @@ from streamad.state.directory import HeldState, StateDirectory, find_state, hold
 from streamad.state.inherit import inherit
 from streamad.state.outbox import Outbox
 from streamad.state.store import News, Store
+from streamad.wiring.plugins import find_plugin, open_source, validated
 
 _FLUSH_SECONDS = 1.0
 
@@ -51,7 +47,7 @@ class Live:
     """A feed that is ready to run."""
 
     engine: Engine
-    feed: Feed
+    feed: LearningFeed
     store: Store
     state: StateDirectory
     retraining: Retraining
@@ -67,7 +63,8 @@ def open_feed(job: Job) -> Iterator[Live]:
     check_times(job, config)
     clock = Clock()
     with ExitStack() as stack:
-        options, source = open_source(job, config)
+        handover = Handover()
+        options, source = open_source(job, config, handover)
         stack.callback(source.close)
         outlets = _open_outlets(job, config)
         check_inputs(job, config)
@@ -101,7 +98,9 @@ def open_feed(job: Job) -> Iterator[Live]:
         stack.callback(_close, outboxes, clock)
         for outbox in outboxes:
             outbox.start()
-        yield _build(job, config, options, source, held, store, clock, outboxes)
+        live = _build(job, config, options, source, held, store, clock, outboxes)
+        handover.reader = live.feed.reader
+        yield live
 
 
 def _build(
@@ -125,7 +124,7 @@ def _build(
     limits, training = config.limits, config.training
     retraining = Retraining(training, held.state.artifacts, held.state.jobs)
     scores = ScoresFile(held.state.path / "scores.bin") if job.scores else None
-    feed = Feed(
+    feed = LearningFeed(
         config=config,
         replay=replay,
         seed=job.seed,
@@ -166,36 +165,18 @@ def _build(
         on_step=job.on_step,
     )
     finished = replay and restored is not None and bool(restored[1]["engine"]["finished"])
-    return Live(Engine(feed, job.stop), feed, store, held.state, retraining, scores, finished)
+    return Live(Engine(feed, Learner(feed), job.stop), feed, store, held.state, retraining, scores, finished)
 
 
 # ---- source and sinks ----------------------------------------------------------------------------
-
-
-def open_source(job: Job, config: Config) -> tuple[SourceOptions, Source]:
-    """The source that the config or the command line names, not yet read. Raises `InputError`."""
-    tree = dict(config.source)
-    if job.files:
-        tree |= {"type": "files", "paths": [str(path.absolute()) for path in job.files]}
-    if job.made_by == "replay" and tree.get("follow"):
-        tree["follow"] = False
-    plugin: SourcePlugin = _plugin(job.config, "streamad.sources", "source", tree)
-    options = _validated(job.config, plugin.options, tree, "source")
-    context = SourceContext(
-        folder=job.config.absolute().parent,
-        record_bytes=config.limits.record_bytes,
-        seed=job.seed,
-        bounded=job.made_by == "replay",
-    )
-    return options, plugin.open(options, context)
 
 
 def _open_outlets(job: Job, config: Config) -> list[tuple[str, Outlet]]:
     """The config's sinks, each with the name under which the store keeps its mark."""
     outlets = []
     for number, tree in enumerate(config.sinks):
-        plugin: SinkPlugin = _plugin(job.config, "streamad.sinks", f"sinks.{number}", tree)
-        options = _validated(job.config, plugin.options, tree, f"sinks.{number}")
+        plugin: SinkPlugin = find_plugin(job.config, "streamad.sinks", f"sinks.{number}", tree)
+        options = validated(job.config, plugin.options, tree, f"sinks.{number}")
         outlet = plugin.open(options, job.config.absolute().parent)
         outlets.append((json.dumps(as_written(tree), sort_keys=True), outlet))
     return outlets
@@ -213,21 +194,6 @@ def _close(outboxes: list[Outbox], clock: Clock) -> None:
 def _wake(outboxes: list[Outbox]) -> None:
     for outbox in outboxes:
         outbox.wake()
-
-
-def _plugin(path: Path, group: str, key: str, tree: Mapping[str, Any]) -> Any:  # noqa: ANN401  # either kind of plugin
-    known = {entry.name: entry for entry in entry_points(group=group)}
-    kind = tree.get("type")
-    if not isinstance(kind, str) or kind not in known:
-        raise ConfigError(str(path), f"{key}.type", f"found {kind!r}", "one of " + ", ".join(sorted(known)))
-    return known[kind].load()
-
-
-def _validated(path: Path, model: type[Any], tree: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401  # the plugin's model
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        raise config_error(path, error, tree, model, key) from None
 
 
 # ---- state ---------------------------------------------------------------------------------------

@@ -1,0 +1,108 @@
+"""A scorer of a cluster: what it scores with is published, and nothing that it sees changes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from streamad.errors import StateError
+from streamad.runtime.in_force import InForce
+from streamad.runtime.published import Published
+from streamad.scoring.calibration import threshold_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from streamad.ports import Reference
+    from streamad.records.batch import Batch
+    from streamad.runtime.feed import Feed
+    from streamad.runtime.transaction import Scored
+    from streamad.scoring.scorer import Scorer
+
+log = structlog.get_logger()
+
+
+class Follower(InForce):
+    """Scores with the promoted version, its newest reference, and all labels in their order."""
+
+    fits = False
+
+    def __init__(self, feed: Feed, published: Published) -> None:
+        super().__init__(feed, reference_rows=1)
+        self._published = published
+        self._reference: Reference | None = None
+
+    def begin(self) -> None:
+        """Take over all that is published by now."""
+        self.take_news(0, ())
+
+    def restore(self, checkpoint: Mapping[str, Any], records: int, window: Sequence[Batch]) -> None:
+        """As `begin`, at record number `records`."""
+        del checkpoint, window
+        self.take_news(records, ())
+
+    def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
+        """Apply labels in their order, then the newest version and its newest reference."""
+        news = self._published.news()
+        self._apply_labels(number, news.changes)
+        if news.promoted is not None:
+            nothing = np.empty((0, len(self._feed.config.schema_.categories)), np.int32)
+            self._take_over(news.promoted, number, open_batches, nothing)
+        self._reference = news.reference or self._reference
+        if self._reference is not None and self.scorer and self._reference.version == self.scorer.version:
+            self._refer(self._reference, self.scorer)
+            self._reference = None
+
+    @property
+    def labels_applied(self) -> int:
+        """In a cluster, how far the shared order of labels was read: the same head on every scorer."""
+        return self._published.labels
+
+    def take_training(
+        self, number: int, open_batches: Sequence[Scored], keep_waiting: Callable[[], bool]
+    ) -> bool:
+        """Somebody else trains."""
+        del number, open_batches, keep_waiting
+        return True
+
+    def drop_training(self) -> None:
+        """There is none."""
+
+    def absorb(self, committed: Sequence[Scored]) -> None:
+        """Nothing is learned from records here."""
+        del committed
+        self.applied = []
+
+    def begin_training_if_due(self, records: int) -> None:
+        """Somebody else trains."""
+
+    def checkpoint(self, records: int) -> dict[str, Any]:
+        """All of it is published already."""
+        del records
+        return {}
+
+    def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+        """The reference is published."""
+        del batch
+        return np.empty(0, np.int64)
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def _refer(self, reference: Reference, scorer: Scorer) -> None:
+        try:
+            scorer.refer_to(reference.arrays)
+        except StateError as error:
+            log.warning("reference_unreadable", version=reference.version, reason=str(error))
+            return
+        scorer.recalibrate()
+        self.threshold = reference.threshold
+
+    def _recalibrate(self, scorer: Scorer) -> None:
+        scorer.recalibrate()
+        if not self.threshold:
+            self.threshold = threshold_for(self._feed.config.alerts.budget, None)
