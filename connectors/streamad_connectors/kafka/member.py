@@ -1,0 +1,295 @@
+# ruff: noqa: SLF001 - the client names its own errors with an underscore
+"""A topic read as a member of a consumer group."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamad.errors import InputError
+from streamad.ports import Idle, Positions, Revoked
+from streamad.records.batch import Block
+from streamad_connectors.kafka.connection import Connection, kafka_errors
+from streamad_connectors.kafka.payloads import block_of, partition_name
+from streamad_connectors.kafka.record_topic import RecordTopic
+
+_log = structlog.get_logger(__name__)
+
+_AHEAD = 64
+"""Messages taken while nobody wants rows, before the partitions are paused. What the client had fetched of a paused
+partition is fetched once more afterwards, so a short wait does not pause."""
+
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far an assigned partition was read. Offsets, -1 for none yet."""
+
+    begun: int = -1
+    """The first that was read since it was assigned, or gone back to since."""
+    handed: int = -1
+    """The one behind what was handed out."""
+    end: int = -1
+    """Where the partition ended, behind everything that was read by then."""
+
+
+class KafkaSource:
+    """A source that shares a topic with the other members of its group. A cursor is ``{"offset": next}``.
+
+    A partition begins at the group's offset, and `seek` goes back within what was read since, never before: that was
+    somebody else's. At a partition's end its cursor moves up to the end, past what was aborted there; so a block may
+    have a cursor for a partition without rows, or no rows at all.
+
+    With `alone` there may be no other member: the positions of `seek` win over the group's offsets, and partitions are
+    never revoked. `poll` and `seek` are for one thread, the rest for any.
+    """
+
+    def __init__(
+        self,
+        topic: RecordTopic,
+        reconnect: Callable[[], Connection[Consumer]],
+        release: Callable[[tuple[str, ...]], None],
+        *,
+        alone: bool,
+    ) -> None:
+        self._topic, self._reconnect, self._release, self._alone = topic, reconnect, release, alone
+        self._consumer, self._events = topic.connection.client, topic.connection.events
+        self._places: dict[
+            int, _Place
+        ] = {}  # with `alone`, of partitions that the group took away for a moment too
+        self._assigned: set[int] = set()
+        self._gone: set[int] = set()  # taken away within the present poll
+        self._named: dict[int, int] = {}
+        self._ahead: list[Message] = []
+        self._problem: InputError | None = None
+        self._joined = self._paused = self._renewing = self._closing = False
+        self._busy = threading.Lock()
+        self.owned: frozenset[str] = frozenset()
+        """The partitions that this member may commit offsets of at present."""
+
+    def group_metadata(self) -> Any:  # noqa: ANN401  # the client's type has no public name
+        """The membership that a transaction commits offsets for."""
+        return self._consumer.consumer_group_metadata()
+
+    def commit(self, offsets: list[TopicPartition]) -> None:
+        """Commit outside of a transaction. Raises `KafkaException`."""
+        for place in self._consumer.commit(offsets=offsets, asynchronous=False) or ():
+            if place.error is not None:
+                raise KafkaException(place.error)
+
+    def renew(self) -> None:
+        """Leave the group, join it anew and go on from its offsets, before the next rows. `poll` does it."""
+        self._renewing = True
+        self.owned = frozenset()
+
+    def poll(self, max_rows: int, timeout: float) -> Block | Idle | Revoked:
+        """See `streamad.ports.Source.poll`."""
+        with self._busy, kafka_errors(f"reading topic {self._topic.name}", self._events):
+            if self._renewing:
+                return self._start_over()
+            if not self._joined:
+                self._join()
+            self._take(self._consume(max_rows, timeout))
+            if self._problem is not None:
+                raise self._problem
+            gone = self._drop_gone()
+            if gone and not self._alone:
+                return Revoked(gone)
+            return self._hand_out(max_rows) if max_rows else Idle()
+
+    def seek(self, positions: Positions) -> None:
+        """See `streamad.ports.Source.seek`."""
+        named = {int(name.rpartition("/")[2]): int(cursor["offset"]) for name, cursor in positions.items()}
+        with self._busy, kafka_errors(f"going back in topic {self._topic.name}", self._events):
+            self._ahead.clear()
+            if self._alone:
+                self._named = named
+            for number, place in self._places.items():
+                if place.begun >= 0:
+                    self._places[number] = _Place(begun=max(place.begun, named.get(number, 0)))
+                    if number in self._assigned:
+                        self._go(number)
+
+    def progress(self) -> None:
+        """See `streamad.ports.Source.progress`."""
+
+    def close(self) -> None:
+        """See `streamad.ports.Source.close`. Leaves the group, so that the others go on at once."""
+        self._closing = True
+        if self._busy.acquire(timeout=_CLOSE_SECONDS):  # else a poll is stuck, and ends with the process
+            _close(self._consumer)
+            self._busy.release()
+
+    # ---- membership: the three callbacks run within `consume` and `close` ------------------------------
+
+    def _join(self) -> None:
+        self._consumer.subscribe(
+            [self._topic.name],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        self._joined = True
+
+    def _start_over(self) -> Revoked:
+        gone = Revoked(self._names(self._assigned))
+        old, self._renewing, self._joined = self._consumer, False, False
+        self._topic = replace(self._topic, connection=self._reconnect())
+        self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
+        _close(old)
+        self._assigned, self._places, self._ahead = set(), {}, []
+        self.owned = frozenset()
+        return gone
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._alone and not self._places and len(partitions) < len(self._topic.partitions):
+            self._problem = InputError(
+                f"group {self._topic.group} has another member on topic {self._topic.name}, and a state directory is "
+                "for one reader: end the other one, choose another source.group, or keep the state in Kafka"
+            )
+        for partition in partitions:
+            self._places.setdefault(partition.partition, _Place())
+            partition.offset = self._offset(partition.partition)
+            self._assigned.add(partition.partition)
+        consumer.incremental_assign(partitions)
+        self._paused = False
+        self.owned = frozenset(self._names(self._assigned))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return
+        if not (self._alone or self._closing):
+            self._release(self._names(partition.partition for partition in partitions))
+        self._forget(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return
+        names = self._names(partition.partition for partition in partitions)
+        _log.warning("the group took partitions away: it had not heard of us for too long", partitions=names)
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        numbers = {partition.partition for partition in partitions}
+        self._assigned -= numbers
+        self._gone |= numbers
+        if not self._alone:
+            self._places = {number: place for number, place in self._places.items() if number not in numbers}
+        self.owned = frozenset(self._names(self._assigned))
+
+    def _drop_gone(self) -> tuple[str, ...]:
+        """Drop what was read ahead of partitions that were taken away, and return these.
+
+        One that has come back within the same poll begins once more, as what was read of it before and after is mixed.
+        """
+        gone, self._gone = self._gone, set()
+        if gone:
+            self._ahead = [message for message in self._ahead if message.partition() not in gone]
+        for number in gone & self._assigned:
+            self._places[number] = _Place(begun=self._offset(number)) if self._alone else _Place()
+            self._assign_again(number, self._offset(number))
+        return self._names(gone)
+
+    def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        return tuple(partition_name(self._topic.name, number) for number in sorted(numbers))
+
+    # ---- places ----------------------------------------------------------------------------------------
+
+    def _offset(self, number: int) -> int:
+        """Where a partition goes on behind what was handed out of it; `OFFSET_INVALID`: where the group says."""
+        place = self._places[number]
+        known = max(place.begun, place.handed)
+        return known if known >= 0 else self._named.get(number, OFFSET_INVALID)
+
+    def _go(self, number: int) -> None:
+        try:
+            self._consumer.seek(self._topic.place(number, self._offset(number)))
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            self._assign_again(number, self._offset(number))  # the client is still looking for its offset
+
+    def _assign_again(self, number: int, offset: int) -> None:
+        self._consumer.incremental_unassign([self._topic.place(number, OFFSET_INVALID)])
+        self._consumer.incremental_assign([self._topic.place(number, offset)])
+
+    # ---- reading ---------------------------------------------------------------------------------------
+
+    def _consume(self, max_rows: int, timeout: float) -> list[Message]:
+        """What came, at most `max_rows` with what was read ahead; for 0 rows a little is read ahead."""
+        self._pause(on=max_rows == 0 and len(self._ahead) >= _AHEAD)
+        room = max_rows - len(self._ahead)
+        return self._consumer.consume(max(room, 1), 0 if room <= 0 < max_rows else timeout)
+
+    def _pause(self, *, on: bool) -> None:
+        if on != self._paused:
+            places = [self._topic.place(number, OFFSET_INVALID) for number in self._assigned]
+            (self._consumer.pause if on else self._consumer.resume)(places)
+            self._paused = on
+
+    def _take(self, got: list[Message]) -> None:
+        """Heed what is no record, and put the rest to what was read ahead."""
+        notes = [message for message in got if message.error()] if any(map(Message.error, got)) else []
+        got = [message for message in got if not message.error()] if notes else got
+        self._note_begun(got)
+        for note in notes:
+            self._heed(note)
+        self._ahead += got
+        if got and self._events.away:
+            self._events.answered()
+        if not got and self._events.refusal is not None:
+            raise self._events.refusal
+
+    def _note_begun(self, got: Sequence[Message]) -> None:
+        new: dict[int | None, _Place] = {n: place for n, place in self._places.items() if place.begun < 0}
+        for message in got if new else ():
+            if (place := new.pop(message.partition(), None)) is not None:
+                place.begun = message.offset() or 0
+
+    def _heed(self, note: Message) -> None:
+        """What the client says in a message's place."""
+        error, number, offset = note.error(), note.partition(), note.offset()
+        assert error is not None
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._end(number, offset)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._begin(number, offset)
+        else:
+            self._topic.heed(error)
+
+    def _end(self, number: int | None, offset: int | None) -> None:
+        place = self._places.get(number or 0)
+        if place is not None and number in self._assigned:
+            place.end = offset or 0
+            place.begun = place.end if place.begun < 0 else place.begun
+
+    def _begin(self, number: int | None, lost: int | None) -> None:
+        """The group has no offset for a partition, or there is nothing at the offset."""
+        if number in self._assigned:
+            topic = self._topic
+            offset = topic.first_offset(number) if lost is None else topic.offset_instead(number, lost)
+            self._assign_again(number, offset)
+
+    def _hand_out(self, max_rows: int) -> Block | Idle:
+        rows, self._ahead = self._ahead[:max_rows], self._ahead[max_rows:]
+        ends = {n: p.end for n, p in self._places.items() if p.end > p.handed and not self._ahead}
+        if not rows and not ends:
+            return Idle()
+        block = block_of(self._topic.name, rows, ends, self._topic.record_bytes)
+        for number, place in self._places.items():
+            cursor = block.cursors.get(partition_name(self._topic.name, number))
+            place.handed = place.handed if cursor is None else cursor["offset"]
+        return block
+
+
+def _close(consumer: Consumer) -> None:
+    """Leave the group, for which the client would wait longer than we do."""
+    closing = threading.Thread(target=consumer.close, name="kafka-close", daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECONDS)

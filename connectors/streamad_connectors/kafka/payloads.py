@@ -1,0 +1,99 @@
+"""From messages to a `Block`: where a payload begins and ends, and which ones can be no record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from confluent_kafka import Message
+
+from streamad.records.batch import Block, Rejection
+from streamad_connectors.lines import CUT_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NEWLINE, _RETURN = 10, 13
+
+_FRAME_BYTES = 5
+"""A schema registry's serialisers write a zero byte and a number of four bytes before what they serialise."""
+
+
+def partition_name(topic: str, number: int) -> str:
+    """A partition as positions name it."""
+    return f"{topic}/{number}"
+
+
+def block_of(topic: str, messages: Sequence[Message], ends: Mapping[int, int], record_bytes: int) -> Block:
+    """A block of n messages without errors, those of a partition in order.
+
+    `ends` says of partitions, by number, up to which offset nobody will read anything more: past the last message,
+    and past what was aborted behind it. A partition may be named that has no messages here.
+    """
+    values = [message.value() or b"" for message in messages]
+    numbers = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
+    offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+    lengths = np.fromiter(map(len, values), np.int64, len(messages))
+    ends_of_values = np.cumsum(lengths)
+    named = np.union1d(numbers, np.fromiter(ends, np.int32, len(ends)))
+    parts = np.searchsorted(named, numbers).astype(np.int32)
+    block = Block(
+        cursors=_cursors(topic, named, parts, offsets, ends),
+        data=np.frombuffer(b"".join(values), np.uint8),
+        starts=ends_of_values - lengths,
+        ends=ends_of_values,
+        offsets=offsets,
+        parts=parts,
+        separator="@",
+    )
+    _trim(block)
+    _find_faults(block, messages, record_bytes)
+    return block
+
+
+def _cursors(
+    topic: str,
+    named: NDArray[np.int32],
+    parts: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    ends: Mapping[int, int],
+) -> dict[str, dict[str, int]]:
+    following = np.zeros(len(named), np.int64)
+    following[parts] = offsets + 1  # of a partition's rows the last one counts
+    return {
+        partition_name(topic, number): {"offset": max(offset, ends.get(number, 0))}
+        for number, offset in zip(named.tolist(), following.tolist(), strict=True)
+    }
+
+
+def _trim(block: Block) -> None:
+    """Cut one line end off each payload, where a producer sends the lines of a file with it."""
+    rows = np.flatnonzero(block.ends > block.starts)
+    for byte in (_NEWLINE, _RETURN):
+        rows = rows[block.data[block.ends[rows] - 1] == byte]
+        block.ends[rows] -= 1
+        rows = rows[block.ends[rows] > block.starts[rows]]
+
+
+def _find_faults(block: Block, messages: Sequence[Message], record_bytes: int) -> None:
+    lengths = block.ends - block.starts
+    for row in np.flatnonzero(lengths == 0).tolist():
+        tombstone = messages[row].value() is None
+        block.faults[row] = Rejection("empty", None, "a tombstone" if tombstone else "an empty message")
+    for row in np.flatnonzero(lengths > record_bytes).tolist():
+        block.lengths[row] = int(lengths[row])
+        block.faults[row] = Rejection("too_long", None, f"{lengths[row]} bytes")
+        block.ends[row] = block.starts[row] + min(CUT_BYTES, lengths[row])
+    framed = np.flatnonzero(lengths >= _FRAME_BYTES)
+    for row in framed[block.data[block.starts[framed]] == 0].tolist():
+        block.faults[row] = _framed(block.payload(row))
+
+
+def _framed(payload: bytes) -> Rejection:
+    schema = int.from_bytes(payload[1:_FRAME_BYTES], "big")
+    detail = (
+        f"framed by the Avro, Protobuf or JSON Schema serialiser of a schema registry (schema id {schema}): "
+        "let the producer write plain text, in Kafka Connect by JsonConverter with schemas.enable=false"
+    )
+    return Rejection("framed", None, detail)
