@@ -48,7 +48,7 @@ class Source(Protocol):
     """
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End | Revoked:
-        """The next rows, at most `max_rows`, those of a partition in order.
+        """The next rows, at most `max_rows`, those of a partition in order; none where only cursors moved.
 
         A bounded source returns full blocks (`max_rows` rows) until its partition ends, so that block
         boundaries depend on nothing but the data. An unbounded source returns what it has after at most

@@ -145,7 +145,8 @@ class Committer:
         window = self._window.copy()
         before = dict(self.positions)
         for scored in transaction.batches:
-            window.add(self._piece(scored.batch, dict(before)))
+            if len(scored.batch):
+                window.add(self._piece(scored.batch, dict(before)))
             before |= scored.batch.block.cursors
         return window
 

@@ -269,6 +269,9 @@ class Engine:
         source.seek(start.before)
         while number < self._committer.records:
             block = source.poll(min(self._limits.batch_records, self._committer.records - number), 1.0)
+            if isinstance(block, Block) and not len(block):
+                before |= block.cursors
+                continue
             if not isinstance(block, Block) or not self._belongs(block, None if window else start.mark):
                 log.warning("window_incomplete", missing=self._committer.records - number)
                 break
