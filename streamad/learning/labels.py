@@ -73,7 +73,7 @@ class LabelBook:
         wanted.discard(int(batch.block.offsets[row]))
         return {
             "event_id": f"{self._feed}/{batch.block.position(row)}",
-            "record": self._decoder.record(batch.block.payload(row), batch.block.columns),
+            "record": self._decoder.record_of(batch.block, row),
             "record_number": batch.first + row,
         }
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 #: A source's own, JSON-able place to go on from: opaque to everybody else.
@@ -81,6 +83,9 @@ class Block:
     """Rows that the source itself found unreadable (a line that is too long): row -> why."""
     lengths: dict[int, int] = field(default_factory=dict)
     """True length in bytes of the rows whose payload the source had to cut."""
+    beside: dict[str, NDArray[np.int64] | Sequence[bytes | None]] = field(default_factory=dict)
+    """[n] a field: what came beside the payloads and counts instead of what they say. Of the field with the word time,
+    event times as in `Batch.times`; of the one with the word id, its text in UTF-8."""
 
     def __len__(self) -> int:
         return len(self.starts)

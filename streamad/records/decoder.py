@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamad.errors import UserError
 from streamad.records.batch import (
     ACCEPTED,
     MISSING_CODE,
@@ -57,6 +58,8 @@ class Decoder:
     def decode(self, block: Block, first: int, *, learn: bool = True) -> Batch:
         """Decode a block whose row 0 is record number `first` of the feed. Never raises on data.
 
+        Raises `UserError` where the source's options ask for what the schema cannot take.
+
         With `learn`, new category values are admitted to the dictionary, in row order and only from accepted
         rows. Without it (reading a window again) the codes' values are those of the first reading.
         """
@@ -75,6 +78,7 @@ class Decoder:
                         fast.skipped(stop)
                 row = stop + 1
             self._count_unknown(batch, columns, unknown + Counter(fast.unknown() if fast else {}))
+        self._take_times(batch)
         return batch
 
     def record(self, payload: bytes, columns: tuple[str, ...] | None) -> dict[str, Any]:
@@ -87,6 +91,15 @@ class Decoder:
             return self._general.record(payload, self._general.columns(columns))
         except UnreadableError:
             return {}
+
+    def record_of(self, block: Block, row: int) -> dict[str, Any]:
+        """One accepted row as `record` gives it, with the key that came beside it."""
+        record = self.record(block.payload(row), block.columns)
+        for name, values in block.beside.items():
+            if name == self.schema.key:
+                key: bytes | None = values[row]
+                record[name] = None if key is None else key.decode(errors="replace")
+        return record
 
     def decode_records(
         self, records: Sequence[Mapping[str, Any]]
@@ -103,6 +116,18 @@ class Decoder:
             numbers[row] = values
             codes[row] = [self._code(field, value) for field, value in enumerate(categories)]
         return numbers, codes, times
+
+    def _take_times(self, batch: Batch) -> None:
+        """Event times that came beside the payloads. Raises `UserError` for a field that cannot come so."""
+        for name, values in batch.block.beside.items():
+            word = self.schema.fields.get(name)
+            if word == "time":
+                np.copyto(batch.times, np.asarray(values), where=batch.status == ACCEPTED)
+            elif word != "id":
+                raise UserError(
+                    f"source: {name} is to be filled with what comes beside the records, which can only be the field with "
+                    f"the word id or time; schema.fields has {word or 'no such field'}"
+                )
 
     def _empty(self, block: Block, first: int) -> Batch:
         n = len(block)

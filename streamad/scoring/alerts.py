@@ -120,7 +120,7 @@ class Describer:
     def _seen(
         self, batch: Batch, scores: Scores, row: int, shares: NDArray[np.float64], kind: str
     ) -> dict[str, Any]:
-        record = self.decoder.record(batch.block.payload(row), batch.block.columns)
+        record = self.decoder.record_of(batch.block, row)
         key = record.get(self.schema.key) if self.schema.key else None
         probability = None if scores.probability is None else round(float(scores.probability[row]), 6)
         return {

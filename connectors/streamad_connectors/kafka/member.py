@@ -15,7 +15,7 @@ from streamad.errors import InputError
 from streamad.ports import Idle, Positions, Revoked
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors
-from streamad_connectors.kafka.payloads import block_of, partition_name
+from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
 
 _log = structlog.get_logger(__name__)
@@ -281,7 +281,7 @@ class KafkaSource:
         ends = {n: p.end for n, p in self._places.items() if p.end > p.handed and not self._ahead}
         if not rows and not ends:
             return Idle()
-        block = block_of(self._topic.name, rows, ends, self._topic.record_bytes)
+        block = self._topic.block(rows, ends)
         for number, place in self._places.items():
             cursor = block.cursors.get(partition_name(self._topic.name, number))
             place.handed = place.handed if cursor is None else cursor["offset"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from confluent_kafka import Message
 
-from streamad.records.batch import Block, Rejection
+from streamad.records.batch import MISSING_TIME, Block, Rejection
 from streamad_connectors.lines import CUT_BYTES
 
 if TYPE_CHECKING:
@@ -20,12 +20,22 @@ _FRAME_BYTES = 5
 """A schema registry's serialisers write a zero byte and a number of four bytes before what they serialise."""
 
 
+class Beside(NamedTuple):
+    """Which fields are filled with what a message says beside its payload; see `KafkaOptions`."""
+
+    key_field: str | None = None
+    key_header: str | None = None
+    time_field: str | None = None
+
+
 def partition_name(topic: str, number: int) -> str:
     """A partition as positions name it."""
     return f"{topic}/{number}"
 
 
-def block_of(topic: str, messages: Sequence[Message], ends: Mapping[int, int], record_bytes: int) -> Block:
+def block_of(
+    topic: str, messages: Sequence[Message], ends: Mapping[int, int], record_bytes: int, beside: Beside
+) -> Block:
     """A block of n messages without errors, those of a partition in order.
 
     `ends` says of partitions, by number, up to which offset nobody will read anything more: past the last message,
@@ -46,6 +56,7 @@ def block_of(topic: str, messages: Sequence[Message], ends: Mapping[int, int], r
         offsets=offsets,
         parts=parts,
         separator="@",
+        beside=_beside(messages, beside),
     )
     _trim(block)
     _find_faults(block, messages, record_bytes)
@@ -65,6 +76,25 @@ def _cursors(
         partition_name(topic, number): {"offset": max(offset, ends.get(number, 0))}
         for number, offset in zip(named.tolist(), following.tolist(), strict=True)
     }
+
+
+def _beside(
+    messages: Sequence[Message], beside: Beside
+) -> dict[str, NDArray[np.int64] | Sequence[bytes | None]]:
+    found: dict[str, NDArray[np.int64] | Sequence[bytes | None]] = {}
+    if beside.key_field is not None:
+        found[beside.key_field] = [_key(message, beside.key_header) for message in messages]
+    if beside.time_field is not None:
+        times = (millis * 1000 if kind else MISSING_TIME for kind, millis in map(Message.timestamp, messages))
+        found[beside.time_field] = np.fromiter(times, np.int64, len(messages))
+    return found
+
+
+def _key(message: Message, header: str | None) -> bytes | None:
+    if header is None:
+        return message.key()
+    value = dict(message.headers() or ()).get(header)
+    return value.encode() if isinstance(value, str) else value
 
 
 def _trim(block: Block) -> None:

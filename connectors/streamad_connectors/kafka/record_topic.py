@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 
 from streamad.errors import InputError
+from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors, streamad_error
-from streamad_connectors.kafka.payloads import partition_name
+from streamad_connectors.kafka.payloads import Beside, block_of, partition_name
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +37,11 @@ class RecordTopic:
     partitions: tuple[int, ...]
     """Those that there were when it was opened."""
     record_bytes: int
+    beside: Beside
+
+    def block(self, messages: Sequence[Message], ends: Mapping[int, int]) -> Block:
+        """See `block_of`."""
+        return block_of(self.name, messages, ends, self.record_bytes, self.beside)
 
     def place(self, partition: int, offset: int) -> TopicPartition:
         """An offset in a partition, for the client."""

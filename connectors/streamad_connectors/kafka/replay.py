@@ -12,7 +12,6 @@ from streamad.errors import InputError
 from streamad.ports import End, Idle, Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
-from streamad_connectors.kafka.payloads import block_of
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 from streamad_connectors.lines import BLOCK_BYTES
 
@@ -113,7 +112,7 @@ class KafkaReplay:
     def _hand_out(self, rows: int) -> Block:
         taken, self._ahead = self._ahead[:rows], self._ahead[rows:]
         self._bytes -= sum(map(len, taken))
-        return block_of(self._topic.name, taken, {}, self._topic.record_bytes)
+        return self._topic.block(taken, {})
 
     def _next_partition(self) -> None:
         self._current += 1

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from confluent_kafka import Consumer
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from streamad.ports import Source, SourceContext, SourceOptions, SourcePlugin
 from streamad_connectors.kafka.connection import Connection, check_reachable, connect, kafka_errors
 from streamad_connectors.kafka.member import KafkaSource
+from streamad_connectors.kafka.payloads import Beside
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
 from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
@@ -64,6 +65,24 @@ class KafkaOptions(KafkaClient, SourceOptions):
     format: Literal["csv", "kdd", "ndjson"] = "ndjson"
     header: Literal[False] = False
     """Messages have no header line: a CSV line's columns are in schema order."""
+    key_field: str | None = None
+    """JSON only: the schema's field with the word id, filled with the message's key in UTF-8."""
+    key_header: str | None = None
+    """The header to fill it with, instead of the key."""
+    time_field: str | None = None
+    """JSON only: the schema's field with the word time, filled with the message's timestamp."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.format != "ndjson" and (self.key_field or self.time_field):
+            message = (
+                "key_field and time_field with format ndjson only: the columns of a line are all its own"
+            )
+            raise ValueError(message)
+        if self.key_header and not self.key_field:
+            message = "key_field beside key_header: the field that the header's value goes to"
+            raise ValueError(message)
+        return self
 
 
 def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -> KafkaSource:
@@ -105,6 +124,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
         on_lost=options.on_lost,
         partitions=tuple(sorted(known.partitions)),
         record_bytes=context.record_bytes,
+        beside=Beside(options.key_field, options.key_header, options.time_field),
     )
 
 
