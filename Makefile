@@ -1,15 +1,16 @@
-# make demo   the whole loop on generated traffic        make test    all tests
+# make demo   the whole loop on generated traffic        make test    all tests but Kafka's
 # make setup  .venv with streamad and its tools           make check   linter, formatter, types
+# make test-kafka   the tests that need a real Kafka broker, which they fetch and start (java and mvn, or KAFKA_HOME)
 # All of them set up what they need first. Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check
+.PHONY: help setup demo test test-kafka check
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -4
 
 setup: .venv/dev.stamp
 
@@ -17,7 +18,10 @@ demo: .venv/streamad.stamp
 	@.venv/bin/streamad demo
 
 test: .venv/dev.stamp
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -m "not kafka"
+
+test-kafka: .venv/dev.stamp
+	.venv/bin/python -m pytest -m kafka
 
 check: .venv/dev.stamp
 	.venv/bin/ruff check

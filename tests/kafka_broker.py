@@ -16,6 +16,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -55,18 +56,21 @@ _LOGGING = (
 
 
 class Seat(NamedTuple):
-    """A broker's place: its number, the cluster's id, and the controller port of each broker of the cluster."""
+    """A broker's place: its number and ports, the cluster's id, and the controller port of each broker of the cluster."""
 
     node: int
+    plain: int
+    secure: int
     cluster: str
     voters: Mapping[int, int]
 
 
 def _seats(count: int) -> list[Seat]:
     """Places in one new cluster."""
-    voters = dict(enumerate(free_ports(count), start=1))
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    return [Seat(node, cluster, voters) for node in voters]
+    ports = free_ports(3 * count)
+    voters = dict(enumerate(ports[:count], start=1))
+    return [Seat(node, ports[-node], ports[-node - count], cluster, voters) for node in voters]
 
 
 class Broker:
@@ -89,9 +93,8 @@ class Broker:
     ) -> None:
         """Choose ports and format the folder. `properties` are the server's; `cpu` is the one core that it may use."""
         self.seat = seat or _seats(1)[0]
-        plain, secure = free_ports(2)
-        self.bootstrap = f"127.0.0.1:{plain}"
-        self.secure_bootstrap = f"127.0.0.1:{secure}" if security else None
+        self.bootstrap = f"127.0.0.1:{self.seat.plain}"
+        self.secure_bootstrap = f"127.0.0.1:{self.seat.secure}" if security else None
         self.log = folder / "broker.log"
         self._config = folder / "server.properties"
         self._java = (f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m", *_LOGGING)
@@ -111,7 +114,7 @@ class Broker:
 
     def _place(self, data: Path) -> dict[str, object]:
         """The settings that say who and where this broker is, and who else there is."""
-        node, _, voters = self.seat
+        node, voters = self.seat.node, self.seat.voters
         listeners = {"PLAINTEXT": self.bootstrap, "CONTROLLER": f"127.0.0.1:{voters[node]}"}
         if self.secure_bootstrap:
             listeners["SASL_PLAINTEXT"] = self.secure_bootstrap
@@ -135,7 +138,7 @@ class Broker:
     def _format(self) -> None:
         tool = "kafka.tools.StorageTool"
         what = ("format", "-t", self.seat.cluster, "-c", str(self._config))
-        if launch(*self._java, tool, *what, log=self.log, cpu=self._cpu).wait(60):
+        if launch(*self._java, tool, *what, log=self.log, cpu=self._cpu).wait(120):
             pytest.fail(f"the broker's folder could not be formatted:\n{self.last_lines()}")
 
     @property
@@ -144,7 +147,7 @@ class Broker:
         assert self._process is not None, "the broker is not running"
         return self._process.pid
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 120) -> None:
         """Start the process, the first time or again, and wait until it answers: after a kill some 9 s longer, as the
         controller lets nobody in under the name of a broker that it still believes to be there.
         """
@@ -160,9 +163,8 @@ class Broker:
 
     def _answers(self) -> bool:
         """Whether it counts itself in. librdkafka is asked only once somebody listens: it would complain on stderr."""
-        host, _, port = self.bootstrap.partition(":")
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.seat.plain), timeout=1).close()
             client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
             return self.seat.node in client.list_topics(timeout=2).brokers
         except (OSError, KafkaException):
@@ -244,7 +246,8 @@ class Cluster:
         self.stop()
 
 
-class Borrowed(NamedTuple):
+@dataclass(frozen=True)
+class Borrowed:
     """A broker that runs without us: tests that would end it are skipped."""
 
     bootstrap: str
