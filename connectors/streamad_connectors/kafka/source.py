@@ -16,6 +16,7 @@ from streamad_connectors.kafka.payloads import Beside
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
 from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
+from streamad_connectors.kafka.tail import KafkaTail
 
 _CONSUMER = {
     "session.timeout.ms": 10_000,
@@ -31,7 +32,8 @@ _ALWAYS = {
 }
 
 
-def _is_topic(name: str) -> str:
+def is_topic(name: str) -> str:
+    """A topic's name. Raises `ValueError`."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name):  # ^ would make a pattern of it, for many topics
         message = "a topic's name: letters, digits, dots, underscores, hyphens"
         raise ValueError(message)
@@ -54,7 +56,7 @@ class KafkaOptions(KafkaClient, SourceOptions):
     """Options of ``source`` with ``type: kafka``."""
 
     type: Literal["kafka"]
-    topic: Annotated[str, AfterValidator(_is_topic)]
+    topic: Annotated[str, AfterValidator(is_topic)]
     group: str | None = Field(default=None, min_length=1)
     """The consumer group; ``streamad-FEED`` where none is named."""
     start: Annotated[Start, BeforeValidator(_as_start)] = "earliest"
@@ -93,6 +95,11 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
 
     topic = _topic(options, context, reconnect())
     return KafkaSource(topic, reconnect, context.release, alone=alone)
+
+
+def open_tail(options: KafkaOptions, context: SourceContext, window: int) -> KafkaTail:
+    """The last `window` records and those to come, see `KafkaTail`. Raises `UserError` and `WorldError`."""
+    return KafkaTail(_topic(options, context, _connect(options, context)), window)
 
 
 def _open(options: KafkaOptions, context: SourceContext) -> Source:

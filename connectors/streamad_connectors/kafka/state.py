@@ -1,0 +1,112 @@
+"""State ``kafka``: what scorers and trainers share are topics."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from confluent_kafka.admin import AdminClient
+from pydantic import AfterValidator, Field, SecretStr
+
+from streamad.errors import UserError
+from streamad.ports import ClusterContext, ClusterPlugin, Publisher, Sink, Source, Updates
+from streamad.records.schema import Section
+from streamad_connectors.kafka.connection import connect
+from streamad_connectors.kafka.publisher import KafkaPublisher
+from streamad_connectors.kafka.settings import KafkaClient, admin_settings
+from streamad_connectors.kafka.sink import open_sink
+from streamad_connectors.kafka.source import KafkaOptions, is_topic, open_member, open_tail
+from streamad_connectors.kafka.topics import Topics, check, create_missing
+from streamad_connectors.kafka.updates import KafkaUpdates
+
+Name = Annotated[str, AfterValidator(is_topic)]
+
+
+class TopicNames(Section):
+    """The topics beside the records'; by default ``FEED.alerts`` and so on."""
+
+    alerts: Name | None = None
+    rejected: Name | None = None
+    candidates: Name | None = None
+    labels: Name | None = None
+    models: Name | None = None
+    control: Name | None = None
+
+
+class StateOptions(KafkaClient):
+    """Options of ``state`` with ``type: kafka``. Brokers and client settings are the source's where none are given."""
+
+    type: Literal["kafka"]
+    brokers: str = ""
+    topics: TopicNames = TopicNames()
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    transactional_id: str | None = Field(default=None, min_length=1)
+    """Of this scorer, the same after each of its restarts and no other's; by default ``streamad-FEED-HOSTNAME``."""
+    create_topics: bool = False
+    """Whether topics that are missing are made."""
+    signing_key: SecretStr | None = None
+    """With it, models and references count only where they are signed with it."""
+
+
+def _open_scorer(
+    state: StateOptions, source: KafkaOptions, context: ClusterContext
+) -> tuple[Source, Sink, Updates]:
+    client, topics = _ready(state, source, context)
+    named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
+    member = open_member(source, context.source, alone=False)
+    sink = open_sink(
+        client,
+        _folder(context),
+        topics,
+        member,
+        transactional_id=named if state.delivery == "exactly_once" else None,
+    )
+    return member, sink, KafkaUpdates(client, _folder(context), topics, key=_key(state))
+
+
+def _open_trainer(
+    state: StateOptions, source: KafkaOptions, context: ClusterContext
+) -> tuple[Source, Updates, Publisher]:
+    client, topics = _ready(state, source, context)
+    publisher = KafkaPublisher(
+        client,
+        _folder(context),
+        topics,
+        context.feed,
+        keep_versions=context.keep_versions,
+        key=_key(state),
+    )
+    updates = KafkaUpdates(client, _folder(context), topics, key=_key(state))
+    return open_tail(source, context.source, context.window_records), updates, publisher
+
+
+def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
+    """The client and the topics, which are as they must be. Raises `UserError` and `WorldError`."""
+    if not isinstance(source, KafkaOptions):
+        raise UserError(
+            "state.type is kafka, but source.type is not: a cluster's scorers share a topic of records"
+        )
+    client = state if state.brokers else source
+    topics = _topics(state.topics, context.feed)
+    admin = connect(client, AdminClient, admin_settings(client, _folder(context)))
+    if state.create_topics:
+        create_missing(admin, topics)
+    if problems := check(admin, topics):
+        raise UserError("; ".join(problems) + " (state.create_topics: true makes those that are missing)")
+    return client, topics
+
+
+def _topics(names: TopicNames, feed: str) -> Topics:
+    return Topics(**{field: getattr(names, field) or f"{feed}.{field}" for field in Topics._fields})
+
+
+def _folder(context: ClusterContext) -> Path:
+    return context.source.folder
+
+
+def _key(state: StateOptions) -> bytes | None:
+    return state.signing_key.get_secret_value().encode() if state.signing_key else None
+
+
+plugin = ClusterPlugin(options=StateOptions, open_scorer=_open_scorer, open_trainer=_open_trainer)
