@@ -18,7 +18,7 @@ SECRET = "hunter2-is-my-word"
 def write(tmp_path):
     """A config with this source and these sinks, in a folder of its own."""
 
-    def write(source, sinks=()):
+    def write(source, sinks=(), state="net.state"):
         path = tmp_path / "net.yaml"
         fields = {"user": "id", "bytes": "numeric"}
         tree = {
@@ -26,6 +26,7 @@ def write(tmp_path):
             "feed": "net",
             "source": source,
             "sinks": list(sinks),
+            "state": state,
             "schema": {"fields": fields},
         }
         path.write_text(yaml.safe_dump(tree), encoding="utf-8")
@@ -69,6 +70,9 @@ def test_a_secret_file_is_relative_to_the_config_and_may_be_named_by_the_environ
     config = load_config(path)
     assert config.source["client"] == {"a": SECRET, "b": SECRET}
     assert config.sinks[0]["client"] == {"c": SECRET}
+    state = client(d={"file": "keys/word"})
+    config = load_config(write(client(), state=state))
+    assert (config.state["client"], as_written(config.state)) == ({"d": SECRET}, state)
 
 
 def test_a_secret_is_kept_and_shown_as_it_was_spelled(write, tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
 """How often the scorers are told how recent records score, and how many of them."""
 
+_REPLACED = "this trainer is no longer the active one ({}); started again, it stands by"
+
 
 class Tutor(Learner):
     """A learner whose versions and references all scorers follow."""
@@ -46,6 +48,8 @@ class Tutor(Learner):
 
     def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
         """Apply labels in their order, and follow a promotion that somebody else decided on."""
+        if not self._publisher.wait_until_active(0):
+            raise WorldError(_REPLACED.format("it was told so"))
         news = self._published.news()
         self._apply_labels(number, news.changes)
         if news.promoted is not None and not self._is_echo(int(news.promoted[0]["version"])):
@@ -94,4 +98,4 @@ def _still_active() -> Iterator[None]:
     try:
         yield
     except CommitAbortedError as error:
-        raise WorldError(f"this trainer is no longer the active one ({error}); a restart stands by") from None
+        raise WorldError(_REPLACED.format(error)) from None

@@ -68,7 +68,8 @@ class KafkaSource:
         self._named: dict[int, int] = {}
         self._ahead: list[Message] = []
         self._problem: InputError | None = None
-        self._joined = self._paused = self._renewing = self._closing = False
+        self._paused: set[int] = set()
+        self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
@@ -143,7 +144,7 @@ class KafkaSource:
         self._topic = replace(self._topic, connection=self._reconnect())
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         _close(old)
-        self._assigned, self._places, self._ahead = set(), {}, []
+        self._assigned, self._paused, self._places, self._ahead = set(), set(), {}, []
         self.owned = frozenset()
         return gone
 
@@ -158,7 +159,6 @@ class KafkaSource:
             partition.offset = self._offset(partition.partition)
             self._assigned.add(partition.partition)
         consumer.incremental_assign(partitions)
-        self._paused = False
         self.owned = frozenset(self._names(self._assigned))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -191,9 +191,10 @@ class KafkaSource:
         gone, self._gone = self._gone, set()
         if gone:
             self._ahead = [message for message in self._ahead if message.partition() not in gone]
-        for number in gone & self._assigned:
-            self._places[number] = _Place(begun=self._offset(number)) if self._alone else _Place()
-            self._assign_again(number, self._offset(number))
+        for number in gone & self._places.keys():
+            self._places[number] = replace(self._places[number], end=-1) if self._alone else _Place()
+            if number in self._assigned:
+                self._assign_again(number, self._offset(number))
         return self._names(gone)
 
     def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
@@ -228,10 +229,14 @@ class KafkaSource:
         return self._consumer.consume(max(room, 1), 0 if room <= 0 < max_rows else timeout)
 
     def _pause(self, *, on: bool) -> None:
-        if on != self._paused:
-            places = [self._topic.place(number, OFFSET_INVALID) for number in self._assigned]
-            (self._consumer.pause if on else self._consumer.resume)(places)
-            self._paused = on
+        wanted = self._assigned if on else set()
+        for change, numbers in (
+            (self._consumer.pause, wanted - self._paused),
+            (self._consumer.resume, self._paused - wanted),
+        ):
+            if numbers:
+                change([self._topic.place(number, OFFSET_INVALID) for number in numbers])
+        self._paused = set(wanted)
 
     def _take(self, got: list[Message]) -> None:
         """Heed what is no record, and put the rest to what was read ahead."""

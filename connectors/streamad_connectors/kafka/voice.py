@@ -47,6 +47,7 @@ class Voice:
             "transactional.id": name,
             "transaction.timeout.ms": TRANSACTION_SECONDS * 1000,
             "message.timeout.ms": int(PATIENCE * 1000),
+            "batch.num.messages": 1,  # the broker's limit is on batches, and two chunks may be too much
         }
         settings = producer_settings(options, folder) | _QUEUE | ours
         self._connection = connect(options, Producer, settings)
