@@ -268,14 +268,26 @@ def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch):
 @pytest.mark.parametrize(
     ("code", "kind", "sentence"),
     [
-        ("TOPIC_AUTHORIZATION_FAILED", UserError, "reading: a right on the topic is missing"),
-        ("GROUP_AUTHORIZATION_FAILED", UserError, "reading: a right on the group is missing"),
+        (
+            "TOPIC_AUTHORIZATION_FAILED",
+            UserError,
+            "reading: the right Read on the topic is missing: give it to USER",
+        ),
+        (
+            "GROUP_AUTHORIZATION_FAILED",
+            UserError,
+            "reading: the right Read on group g is missing: give it to USER",
+        ),
         (
             "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
             UserError,
-            "reading: a right on the transactional id is missing",
+            "reading: the right Write on the transactional id is missing: give it to USER",
         ),
-        ("CLUSTER_AUTHORIZATION_FAILED", UserError, "reading: a right on the cluster is missing"),
+        (
+            "CLUSTER_AUTHORIZATION_FAILED",
+            UserError,
+            "reading: a right on the cluster is missing: give it to USER",
+        ),
         ("UNKNOWN_TOPIC_OR_PART", UserError, "reading: there is no such topic"),
         ("_UNKNOWN_TOPIC", UserError, "reading: there is no such topic"),
         ("INCONSISTENT_GROUP_PROTOCOL", UserError, "reading: text of librdkafka's"),
@@ -286,11 +298,12 @@ def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch):
     ],
 )
 def test_kafkas_errors_become_streamads(code, kind, sentence):
-    events = ClientEvents(KafkaClient(brokers="a:1"))
+    events = ClientEvents(KafkaClient(brokers="a:1"), {"group.id": "g"})
     events.on_error(KafkaError(KafkaError._TRANSPORT, "a:1/1: gone"))
     with pytest.raises(kind) as raised, kafka_errors("reading", events):
         raise KafkaException(KafkaError(getattr(KafkaError, code), "text of librdkafka's"))
-    assert str(raised.value) == sentence
+    assert str(raised.value) == sentence.replace("USER", "the user that streamad connects as")
+    assert type(streamad_error(KafkaError(getattr(KafkaError, code)), "reading")) is kind
 
 
 def test_what_cannot_be_reached_because_of_the_password_is_told_as_that():
@@ -416,13 +429,17 @@ def test_rights_that_are_missing_when_work_begins_are_the_users(secure, topics):
     options = KafkaClient(brokers=secure, client=login("nobody"))
     settings = producer_settings(options, None) | {"transactional.id": "nobody-1"}
     connection = connect(options, Producer, settings)
-    sentence = r"^beginning: a right on the transactional id is missing$"
+    sentence = (
+        r"^beginning: the right Write on transactional id nobody-1 is missing: give it to the user nobody$"
+    )
     with pytest.raises(UserError, match=sentence), kafka_errors("beginning", connection.events):
         connection.client.init_transactions(10)
     writing = connect(options, Producer, producer_settings(options, None))
     with (
-        pytest.raises(UserError, match=r"^writing: a right on the topic is missing$"),
-        kafka_errors("writing"),
+        pytest.raises(
+            UserError, match=r"^writing: the right Write on the topic is missing: give it to the user nobody$"
+        ),
+        kafka_errors("writing", writing.events),
     ):
         write(writing.client, alerts)
 

@@ -62,8 +62,11 @@ class Connection(Generic[C]):
 
     client: C
     events: ClientEvents
-    user: str
-    """Who it connects as, for people."""
+
+    @property
+    def user(self) -> str:
+        """Who it connects as, for people."""
+        return self.events.user
 
 
 class Right(NamedTuple):
@@ -79,14 +82,12 @@ def connect(options: KafkaClient, make: Callable[..., C], settings: Mapping[str,
 
     Raises `UserError` where librdkafka refuses a setting.
     """
-    events = ClientEvents(options)
-    username = options.client.get("sasl.username")
-    user = f"the user {username}" if isinstance(username, str) else "the user that streamad connects as"
+    events = ClientEvents(options, settings)
     try:
         client = make({**settings, "error_cb": events.on_error}, logger=events)
     except KafkaException as error:
         raise UserError(f"client settings: {_refused(error.args[0], events)}") from None
-    return Connection(client, events, user)
+    return Connection(client, events)
 
 
 def _refused(error: KafkaError, events: ClientEvents) -> str:
@@ -213,7 +214,8 @@ def streamad_error(error: KafkaError, doing: str, events: ClientEvents | None = 
     if events is not None and events.refusal is not None and name in _UNREACHED:
         return events.refusal
     if name in _LACKING:
-        return UserError(f"{doing}: a right on the {_LACKING[name]} is missing")
+        lacking = events.lacking(_LACKING[name]) if events else f"a right on the {_LACKING[name]} is missing"
+        return UserError(f"{doing}: {lacking}")
     if name in _MISSING:
         return UserError(f"{doing}: there is no such topic")
     said = in_words(error.str(), events.secrets if events else ())

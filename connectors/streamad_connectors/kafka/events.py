@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError
@@ -51,15 +52,22 @@ def in_words(text: str, secrets: Iterable[str] = ()) -> str:
 class ClientEvents:
     """One client's error callback (`on_error`) and logger (`log`). librdkafka calls both while somebody polls."""
 
-    def __init__(self, options: KafkaClient) -> None:
+    def __init__(self, options: KafkaClient, settings: Mapping[str, Any] | None = None) -> None:
+        """`settings` are those that the client is made of."""
         self.brokers = options.brokers
         self.secrets = options.secrets
+        username = options.client.get("sasl.username")
+        self.user = (
+            f"the user {username}" if isinstance(username, str) else "the user that streamad connects as"
+        )
+        """Who it connects as, for people."""
         self.problem = ""
         """Why no connection came about, last time that one did not."""
         self.refusal: UserError | None = None
         """A broker that answered, but not to this user: trying again will not help."""
         self.away = False
         """No broker answers. Whoever gets an answer calls `answered`."""
+        self._settings = settings or {}
         self._since = 0.0
         self._said: dict[
             str, tuple[float, int]
@@ -86,6 +94,19 @@ class ClientEvents:
             self._warn(facility, said)
         else:
             _log.debug("kafka_client", facility=facility, said=said)
+
+    def lacking(self, resource: str) -> str:
+        """What to say where the right on a topic, the group, the transactional id or the cluster is missing."""
+        reads, writes = "group.id" in self._settings, "acks" in self._settings
+        name = self._settings.get(
+            {"group": "group.id", "transactional id": "transactional.id"}.get(resource, "")
+        )
+        right = {
+            "topic": "the right Read" if reads else "the right Write" if writes else "a right",
+            "group": "the right Read",
+            "transactional id": "the right Write",
+        }.get(resource, "a right")
+        return f"{right} on {f'{resource} {name}' if name else f'the {resource}'} is missing: give it to {self.user}"
 
     def answered(self) -> None:
         """A broker answered."""
