@@ -33,13 +33,14 @@ _TURN = 0.05
 _ATTEMPT = 1.0
 
 _FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+_PURGED = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 
 Said = tuple[bytes | None, bytes | None]
 """A message's key and value."""
 
 
 class Voice:
-    """One producer, of no more use once it is lost: make another then."""
+    """One producer, of no more use once it is lost: another must take up the name then."""
 
     def __init__(self, options: KafkaClient, folder: Path, name: str) -> None:
         """`name` is the transactional id. Raises `UserError` for settings that librdkafka refuses."""
@@ -52,11 +53,12 @@ class Voice:
         settings = producer_settings(options, folder) | _QUEUE | ours
         self._connection = connect(options, Producer, settings)
         self._name = name
-        self._fenced = False
         self.largest = int(settings.get("message.max.bytes", 1_000_000))
         """Bytes of a message that librdkafka takes."""
         self.lost = False
-        """Somebody else took up the name, or what became of a transaction is not known."""
+        """A transaction failed: librdkafka loses count of what it said then, even where it could take that back."""
+        self.fenced = False
+        """Lost, because somebody else took up the name."""
 
     def take_up(self) -> None:
         """Silence whoever speaks under this name, and end what it left open. Raises `UserError` and `WorldError`."""
@@ -93,8 +95,18 @@ class Voice:
         while len(producer):
             producer.poll(_TURN)
         if delivered.error is not None:
-            raise self._refusal(delivered.error, topic, delivered.size)
+            raise self._refusal(self._reason(delivered.error), topic, delivered.size)
         return delivered.offsets
+
+    def _reason(self, error: KafkaError) -> KafkaError:
+        """Why a message was not stored: what is merely told to be purged failed for what the whole transaction did."""
+        if error.name() in _PURGED:
+            try:
+                self._connection.client.commit_transaction(_ATTEMPT)
+            except KafkaException as failed:
+                reason: KafkaError = failed.args[0]
+                return reason
+        return error
 
     def _refusal(self, error: KafkaError, topic: str, size: int) -> Exception:
         """What it means that a message of `size` bytes was not stored."""
@@ -107,12 +119,12 @@ class Voice:
         return KafkaException(error)
 
     def _abort(self) -> None:
-        """Take back what was said. A producer that cannot is lost."""
+        """Take back what was said, if that can be done from here."""
+        self.lost = True
         try:
             _persist(self._connection.client.abort_transaction, _ABORT)
         except KafkaException as failed:
-            self.lost = True
-            self._fenced = self._fenced or failed.args[0].name() in _FENCED
+            self.fenced = failed.args[0].name() in _FENCED
 
     @contextmanager
     def _failures(self, doing: str) -> Iterator[None]:
@@ -127,9 +139,9 @@ class Voice:
                 f"the right Write on transactional id {self._name} is missing: give it to {self._connection.user}"
             )
         meant = streamad_error(error, doing, self._connection.events)
-        if isinstance(meant, UserError) or not (error.fatal() or self._fenced or error.name() in _FENCED):
+        if isinstance(meant, UserError) or not (error.fatal() or self.fenced or error.name() in _FENCED):
             return meant
-        self.lost = True
+        self.fenced = True
         said = in_words(error.str(), self._connection.events.secrets)
         return CommitAbortedError(f"{doing}: transactional id {self._name} is not ours any more ({said})")
 
@@ -142,7 +154,7 @@ class _Delivered:
         self.error: KafkaError | None = None
         """Why the first message that was not stored was not."""
         self.size = 0
-        """The bytes of that one's value."""
+        """The bytes of the largest value that was not stored."""
 
     def expect(self) -> Callable[[KafkaError | None, Message], None]:
         """The callback of the next message."""
@@ -153,8 +165,8 @@ class _Delivered:
         offset = message.offset()
         if error is None and offset is not None:
             self.offsets[number] = offset
-        elif self.error is None:
-            self.error, self.size = error, len(message)
+        else:
+            self.error, self.size = self.error or error, max(self.size, len(message))
 
 
 def _persist(call: Callable[[float], None], seconds: float) -> None:
