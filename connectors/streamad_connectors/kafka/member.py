@@ -15,6 +15,7 @@ from streamad.errors import InputError
 from streamad.ports import Idle, Positions, Revoked
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors
+from streamad_connectors.kafka.errands import Errands
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
 
@@ -71,18 +72,17 @@ class KafkaSource:
         self._paused: set[int] = set()
         self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
+        self._errands = Errands()
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
 
     def group_metadata(self) -> Any:  # noqa: ANN401  # the client's type has no public name
-        """The membership that a transaction commits offsets for."""
-        return self._consumer.consumer_group_metadata()
+        """The membership that a transaction commits offsets for, as of the last rebalance that `poll` heard of."""
+        return self._errands.membership
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Commit outside of a transaction. Raises `KafkaException`."""
-        for place in self._consumer.commit(offsets=offsets, asynchronous=False) or ():
-            if place.error is not None:
-                raise KafkaException(place.error)
+        """Commit outside of a transaction, while somebody polls. Raises `KafkaException`."""
+        self._errands.commit(offsets)
 
     def renew(self) -> None:
         """Leave the group, join it anew and go on from its offsets, before the next rows. `poll` does it."""
@@ -96,7 +96,9 @@ class KafkaSource:
                 return self._start_over()
             if not self._joined:
                 self._join()
-            self._take(self._consume(max_rows, timeout))
+            got = self._consume(max_rows, timeout)
+            self._errands.run(self._consumer)
+            self._take(got)
             if self._problem is not None:
                 raise self._problem
             gone = self._drop_gone()
@@ -159,13 +161,15 @@ class KafkaSource:
             partition.offset = self._offset(partition.partition)
             self._assigned.add(partition.partition)
         consumer.incremental_assign(partitions)
+        self._errands.changed = True
         self.owned = frozenset(self._names(self._assigned))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if consumer is not self._consumer:
             return
         if not (self._alone or self._closing):
-            self._release(self._names(partition.partition for partition in partitions))
+            names = self._names(partition.partition for partition in partitions)
+            self._errands.run_during(consumer, lambda: self._release(names))
         self._forget(partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -1,0 +1,69 @@
+# ruff: noqa: SLF001 - the client names its own errors with an underscore
+"""What other threads want of a consumer. It lets one thread in at a time, and hardly any beside one that polls."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+_SECONDS = 7.0
+_TURN = 0.01
+
+
+@dataclass(slots=True, eq=False)
+class _Commit:
+    """Offsets to be committed."""
+
+    offsets: list[TopicPartition]
+    done: threading.Event = field(default_factory=threading.Event)
+    error: KafkaException | None = None
+
+    def make(self, consumer: Consumer) -> None:
+        """Commit them, and say so."""
+        try:
+            for place in consumer.commit(offsets=self.offsets, asynchronous=False) or ():
+                if place.error is not None:
+                    raise KafkaException(place.error)
+        except KafkaException as error:
+            self.error = error
+        self.done.set()
+
+
+class Errands:
+    """Asked for by any thread, done by the one that polls, between two polls and within its callbacks."""
+
+    def __init__(self) -> None:
+        self.membership: Any = None
+        """The group's metadata as of the last rebalance that was heard of."""
+        self.changed = False
+        """Whether there was a rebalance since."""
+        self._commits: queue.SimpleQueue[_Commit] = queue.SimpleQueue()
+
+    def commit(self, offsets: list[TopicPartition]) -> None:
+        """Commit outside of a transaction. Raises `KafkaException`."""
+        commit = _Commit(offsets)
+        self._commits.put(commit)
+        if not commit.done.wait(_SECONDS):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
+        if commit.error is not None:
+            raise commit.error
+
+    def run(self, consumer: Consumer) -> None:
+        """Do all there is to do."""
+        if self.changed:
+            self.membership, self.changed = consumer.consumer_group_metadata(), False
+        while not self._commits.empty():
+            self._commits.get().make(consumer)
+
+    def run_during(self, consumer: Consumer, action: Callable[[], None]) -> None:
+        """Go on with them while `action` waits for a thread that may want some done."""
+        acting = threading.Thread(target=action, name="kafka-release", daemon=True)
+        acting.start()
+        while acting.is_alive():
+            acting.join(_TURN)
+            self.run(consumer)
