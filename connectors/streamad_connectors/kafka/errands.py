@@ -26,9 +26,8 @@ class _Commit:
     def make(self, consumer: Consumer) -> None:
         """Commit them, and say so."""
         try:
-            for place in consumer.commit(offsets=self.offsets, asynchronous=False) or ():
-                if place.error is not None:
-                    raise KafkaException(place.error)
+            places = consumer.commit(offsets=self.offsets, asynchronous=False) or ()
+            self.error = next((KafkaException(place.error) for place in places if place.error), None)
         except KafkaException as error:
             self.error = error
         self.done.set()
