@@ -198,8 +198,8 @@ class Engine:
         self._count_time()
         try:
             self._committer.commit(finished=finished)
-        except CommitAbortedError:
-            log.warning("commit_aborted", records=self._committer.open.records)
+        except CommitAbortedError as error:
+            log.warning("commit_aborted", records=self._committer.open.records, reason=str(error))
             self._rewind()
 
     def _rewind(self) -> None:

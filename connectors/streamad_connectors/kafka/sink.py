@@ -31,7 +31,7 @@ class KafkaSink:
 
     def __init__(self, member: Member, writer: Deliveries, topics: Topics, limits: Limits) -> None:
         self._member, self._writer, self._topics, self._limits = member, writer, topics, limits
-        self._offsets: dict[str, int] = {}  # as last committed from here, of partitions owned since
+        self._offsets: dict[str, int] = {}  # as last committed from here, whoever owns the partition now
         self._transactions = self._aborted = self._started_over = 0
         self._last_ms = 0.0
 
@@ -82,8 +82,7 @@ class KafkaSink:
         said = [*messages(commit, self._topics, self._limits)]
         if said or offsets:
             self._writer.move(said, [_place(*offset) for offset in offsets.items()], metadata)
-        kept = self._offsets | offsets
-        self._offsets = {name: offset for name, offset in kept.items() if name in owned}
+        self._offsets |= offsets
         return bool(said or offsets)
 
     def _new_offsets(self, positions: Positions) -> dict[str, int]:
