@@ -42,18 +42,22 @@ class Errands:
         self.changed = False
         """Whether there was a rebalance since."""
         self._commits: queue.SimpleQueue[_Commit] = queue.SimpleQueue()
+        self._polled: tuple[int, Consumer] | None = None  # by which thread
 
     def commit(self, offsets: list[TopicPartition]) -> None:
         """Commit outside of a transaction. Raises `KafkaException`."""
         commit = _Commit(offsets)
         self._commits.put(commit)
+        if self._polled is not None and self._polled[0] == threading.get_ident():
+            self.run(self._polled[1])
         if not commit.done.wait(_SECONDS):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
         if commit.error is not None:
             raise commit.error
 
     def run(self, consumer: Consumer) -> None:
-        """Do all there is to do."""
+        """Do all there is to do, on the thread that polls."""
+        self._polled = threading.get_ident(), consumer
         if self.changed:
             self.membership, self.changed = consumer.consumer_group_metadata(), False
         while not self._commits.empty():
