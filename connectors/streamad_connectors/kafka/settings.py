@@ -59,10 +59,13 @@ def _are_brokers(brokers: str) -> str:
     return brokers
 
 
+Brokers = Annotated[str, AfterValidator(_are_brokers)]
+
+
 class KafkaClient(Section):
     """Base of the options of everything that talks to Kafka."""
 
-    brokers: Annotated[str, AfterValidator(_are_brokers)]
+    brokers: Brokers
     """``host:port``, several with commas between them: where the cluster's other brokers are asked for."""
     client: Annotated[dict[str, Value], BeforeValidator(_checked)] = Field(default_factory=dict)
     """Settings of librdkafka that `allowed.ALLOWED` lets through: TLS, SASL, OAuth, queues, time-outs."""

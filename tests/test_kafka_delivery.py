@@ -1,0 +1,240 @@
+"""Exactly once, with scorers that are killed, frozen and doubled, and a broker that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kafka_broker import Broker
+from kafka_topics import committed, delete_topics, end_offsets, make_topics, produce, read_all
+from processes import say
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 6
+STEPS = ("ready", "written", "sent", "commit")
+SESSION_SECONDS = 1.5
+CLIENT = {"session.timeout.ms": int(SESSION_SECONDS * 1000), "heartbeat.interval.ms": 250}
+
+
+@pytest.fixture(scope="module")
+def own_broker(tmp_path_factory):
+    """One that may be killed, and is quick to see that a broker is back and a transaction too old."""
+    properties = {
+        "broker.session.timeout.ms": 3000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
+    }
+    with Broker(tmp_path_factory.mktemp("kafka"), properties=properties) as broker:
+        yield broker
+
+
+class Slot:
+    """A place for one driver at a time."""
+
+    def __init__(self, job, path):
+        self.job, self.path = {**job, "log": str(path)}, path
+        self.path.touch()
+        self.server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("kafka_driver.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.answers = queue.Queue()
+        threading.Thread(target=lambda: [*map(self.answers.put, self.server.stdout)], daemon=True).start()
+        self.pid, self.started = None, 0
+
+    def start(self, **more):
+        self.started += 1
+        self.server.stdin.write(json.dumps({**self.job, **more}) + "\n")
+        self.server.stdin.flush()
+        self.pid = int(self.answers.get(timeout=30))
+
+    def ended(self):
+        """The exit code, or None while it runs."""
+        try:
+            code = int(self.answers.get_nowait())
+        except queue.Empty:
+            return None
+        self.pid = None
+        return code
+
+    @property
+    def log(self):
+        return self.path.read_text(encoding="utf-8")
+
+    def kill(self):
+        if self.pid is not None and self.ended() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.answers.get(timeout=10)
+
+    def wake(self):
+        os.kill(self.pid, signal.SIGCONT)
+
+    def close(self):
+        self.kill()
+        self.server.kill()
+        self.server.communicate()
+
+
+class World:
+    """A topic of numbered records, the topics that drivers write, and the drivers."""
+
+    def __init__(self, broker, folder, records):
+        self.broker, self.folder, self.count = broker, folder, records
+        self.names = make_topics(broker, {"records": PARTITIONS, "alerts": 3, "rejected": 1, "candidates": 1})
+        for partition in range(PARTITIONS):
+            numbers = map(str, range(partition, records, PARTITIONS))
+            produce(broker, self.names["records"], [*numbers], partition)
+        self.slots = []
+
+    def slot(self, name, rows, log=None):
+        """A slot whose drivers commit at most `rows` records at once, ten times a second."""
+        job = {
+            "brokers": self.broker.bootstrap,
+            "topic": self.names["records"],
+            "topics": [self.names[name] for name in ("alerts", "rejected", "candidates")],
+            "client": CLIENT,
+            "rows": rows,
+            "id": name,
+        }
+        self.slots.append(Slot(job, self.folder / (log or name)))
+        return self.slots[-1]
+
+    def committed(self):
+        return committed(self.broker, self.names["records"], self.names["records"])
+
+    def wait(self, condition, seconds=40):
+        """Wait while every driver runs."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            for slot in self.slots:
+                assert slot.pid is None or (code := slot.ended()) is None, f"{code}: {slot.log[-2000:]}"
+            assert time.monotonic() < deadline, [slot.log[-2000:] for slot in self.slots]
+            time.sleep(0.1)
+
+    def finish(self):
+        """Wait for the end of the records, and check that each alert is there once. Returns the alerts that were
+        written and taken back."""
+        ends = end_offsets(self.broker, self.names["records"])
+        self.wait(lambda: self.committed() == ends)
+        seen = [
+            json.loads(record.value)["record"]["n"] for record in read_all(self.broker, self.names["alerts"])
+        ]
+        twice = {number: times for number, times in Counter(seen).items() if times > 1}
+        assert (sorted({*range(0, self.count, 10)} - {*seen}), twice) == ([], {})
+        return len(read_all(self.broker, self.names["alerts"], "read_uncommitted")) - len(seen)
+
+    def close(self):
+        for slot in self.slots:
+            slot.close()
+        delete_topics(self.broker, self.names.values())
+
+
+@pytest.fixture
+def make_world(own_broker, tmp_path):
+    worlds = []
+
+    def make(records):
+        worlds.append(World(own_broker, tmp_path, records))
+        return worlds[-1]
+
+    yield make
+    for made in worlds:
+        made.close()
+
+
+def test_every_alert_is_there_once_after_scorers_were_killed_ten_times_at_each_step_of_a_commit(make_world):
+    began, chance = time.monotonic(), random.Random(1)
+    world = make_world(20_000)
+    slots = [world.slot(f"pod-{number}", rows=25) for number in range(3)]
+    kills, steps = Counter(), {}
+    while min(kills[step] for step in STEPS) < 10:
+        for slot in slots:
+            if slot.pid is None:
+                under_way = Counter(steps.values())
+                steps[slot] = min(STEPS, key=lambda step: kills[step] + under_way[step])
+                slot.start(step=steps[slot], after=chance.randint(1, 2))
+            elif (code := slot.ended()) is not None:
+                step = steps.pop(slot)
+                assert (code, slot.log.count("sends itself")) == (-9, slot.started), slot.log[-2000:]
+                kills[step] += 1
+        time.sleep(0.01)
+    done = sum(world.committed().values())
+    say(f"killed {dict(kills)} in {time.monotonic() - began:.1f} s, {done:,} records done by then")
+    assert done < world.count
+    for slot in slots:
+        slot.kill()
+        slot.start(rows=1000)
+    taken_back = world.finish()
+    say(f"{taken_back} alerts were taken back, all done after {time.monotonic() - began:.1f} s")
+    assert taken_back > 0
+
+
+@pytest.mark.parametrize(("seconds", "fails"), [(SESSION_SECONDS + 2, False), (11, True)])
+def test_a_scorer_frozen_before_the_end_of_its_commit_and_woken_works_again_and_every_alert_is_there_once(
+    make_world, seconds, fails
+):
+    world = make_world(600 if seconds < 10 else 1500)
+    frozen, other = (world.slot(f"pod-{number}", rows=10) for number in range(2))
+    other.start()
+    frozen.start(step="sent", after=3, signal=signal.SIGSTOP)
+    world.wait(lambda: "sends itself" in frozen.log)
+    time.sleep(seconds)
+    done, before = sum(world.committed().values()), len(frozen.log)
+    frozen.wake()
+    woken = time.monotonic()
+    world.wait(lambda: " committed" in frozen.log[before:], 30)
+    say(
+        f"frozen for {seconds} s, {done} records done by then; worked again {time.monotonic() - woken:.1f} s after"
+    )
+    assert not fails or "aborted: writing alerts: " in frozen.log[before:]
+    world.finish()
+
+
+def test_every_alert_is_there_once_after_the_broker_was_killed_and_came_back(make_world, own_broker):
+    world = make_world(1500)
+    for number in range(3):
+        world.slot(f"pod-{number}", rows=10).start()
+    world.wait(lambda: all(" committed" in slot.log for slot in world.slots))
+    own_broker.kill()
+    time.sleep(1)
+    own_broker.start()
+    back = time.monotonic()
+    done = sum(world.committed().values())
+    world.wait(lambda: sum(world.committed().values()) > done)
+    say(f"{done} records done by the restart, more {time.monotonic() - back:.1f} s after it")
+    assert done < world.count
+    world.finish()
+
+
+def test_of_two_scorers_under_one_transactional_id_one_ends_and_names_it_and_every_alert_is_there_once(
+    make_world,
+):
+    world = make_world(900)
+    slots = [world.slot("the-only-one", rows=20, log=f"pod-{number}") for number in range(2)]
+    for slot in slots:
+        slot.start()
+    codes = []
+    deadline = time.monotonic() + 30
+    while not codes:
+        codes = [code for slot in slots if (code := slot.ended()) is not None]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert codes == [2]
+    (told,) = [slot.log.splitlines()[-1] for slot in slots if slot.pid is None]
+    assert told == (
+        "another process writes under the transactional id the-only-one too: give each scorer its own "
+        "(state.transactional_id)"
+    )
+    world.finish()
