@@ -8,10 +8,10 @@ the entry points ``streamad.sources`` and ``streamad.sinks``; each entry is a `S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from streamad.records.batch import Block, Cursor
 from streamad.records.schema import PayloadFormat, Section
@@ -69,6 +69,44 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back files and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFigures:
+    """How a source stood when it was last polled."""
+
+    polled_at: float
+    """When that was, in seconds of `time.monotonic`."""
+    settled: bool
+    """Whether it knows which partitions it has to read, which may be none."""
+    lag: Mapping[str, int]
+    """partition -> how many records are known to lie behind the positions asked for; absent where nothing is known."""
+    paused: tuple[str, ...] = ()
+    """The partitions that it was told to read no more of."""
+    away: bool = False
+    """Nobody answers at the other end: it waits, and has said so."""
+
+
+@runtime_checkable
+class WatchedSource(Source, Protocol):
+    """A source that tells how it stands."""
+
+    def figures(self, positions: Positions) -> SourceFigures:
+        """Called from any thread at any time; asks nobody. `positions` are those committed."""
+
+
+class SharedSource(WatchedSource, Protocol):
+    """A source that reads some of the partitions that several members share."""
+
+    @property
+    def owned(self) -> Collection[str]:
+        """The partitions that are read here at present. Asked from any thread."""
+
+    def pause(self, partitions: Collection[str]) -> None:
+        """Read no more of these, until they come back from elsewhere. Called from any thread; waits for nothing.
+
+        What was read already is still handed out.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +298,7 @@ class ClusterPlugin:
     """What an entry point of ``streamad.states`` points to: a ``state:`` of the config that is no directory."""
 
     options: type[Section]
-    open_scorer: Callable[[Any, Any, ClusterContext], tuple[Source, Sink, Updates]]
+    open_scorer: Callable[[Any, Any, ClusterContext], tuple[SharedSource, Sink, Updates]]
     """(validated options of the state, those of the source, context) -> what ``run`` works with"""
     open_trainer: Callable[[Any, Any, ClusterContext], tuple[Source, Updates, Publisher]]
     """(validated options of the state, those of the source, context) -> what ``trainer`` works with"""
