@@ -119,9 +119,20 @@ def _command(
 
 
 def _making(commands: Commands) -> None:
-    init = _command(commands, "init", "making:init", "infer a config from a file", config=False)
-    init.add_argument("file", metavar="FILE|-", help="a log (plain, .gz, .zst or Parquet), or - for stdin")
+    init = _command(commands, "init", "making:init", "infer a config from a file or a topic", config=False)
+    init.add_argument(
+        "file",
+        metavar="FILE|-|URL",
+        help="a log (plain, .gz, .zst or Parquet), - for stdin, or kafka://BROKERS/TOPIC",
+    )
     init.add_argument("--out", type=Path, metavar="CONFIG", help="write the config here (default: stdout)")
+    init.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="source.KEY=VALUE",
+        help="an option of the topic's source",
+    )
     fit = _command(commands, "fit", "fitting:fit", "train a model offline, on the source's records")
     fit.add_argument("--seed", type=_seed, default=0, metavar="N")
     fit.add_argument(

@@ -50,14 +50,23 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     Raises `ConfigError` naming the file, the key path, what was found and what was expected.
     """
     tree = _read(path)
-    for override in overrides:
-        _override(path, tree, override)
     try:
-        return Config.model_validate(_expand(path, tree, ""))
+        return Config.model_validate(completed(path, tree, overrides))
     except ValidationError as error:
         raise config_error(path, error, tree, Config) from None
     except RecursionError:
         raise ConfigError(str(path), "", "a mapping that holds itself", "a YAML mapping") from None
+
+
+def completed(path: Path, tree: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """A config's tree with its overrides, and with what the environment and files hold; `as_written` has neither.
+
+    `path` is where it lies, or will. Raises `ConfigError`.
+    """
+    for override in overrides:
+        _override(path, tree, override)
+    expanded: dict[str, Any] = _expand(path, tree, "")
+    return expanded
 
 
 def state_path(config: Config, path: Path, given: Path | None) -> Path:

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from streamad.records.batch import Block, Cursor
 from streamad.records.schema import PayloadFormat, Section
+
+if TYPE_CHECKING:
+    from streamad.records.sample import Sample
 
 Positions = Mapping[str, Cursor]
 """partition -> where to go on; the empty map means the beginning."""
@@ -178,6 +181,30 @@ class SourcePlugin:
     options: type[SourceOptions]
     open: Callable[[Any, SourceContext], Source]
     """(validated options, context) -> source"""
+    sampling: Sampling | None = None
+    check: Callable[[Any, SourceContext], Sequence[Finding]] | None = None
+    """(validated options, context) -> what ``run --check`` finds, without a trace. Without it the source is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How ``init`` looks at what a URL ``NAME://REST`` names, NAME being the entry point's."""
+
+    options: Callable[[str], dict[str, Any]]
+    """REST -> the options that it stands for. Raises `UserError`."""
+    take: Callable[[Any, SourceContext], Sample]
+    """(validated options, context) -> recent records"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look before the start found: one sentence, with the remedy where something is wrong."""
+
+    kind: Literal["ok", "warning", "problem"]
+    text: str
+
+
+Role = Literal["scorer", "trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,3 +340,5 @@ class ClusterContext:
     window_records: int
     """Records that a trainer's window holds: where its source begins."""
     keep_versions: int
+    check: Callable[[Any, Any, ClusterContext, Role], Sequence[Finding]] = lambda *_: ()
+    """(validated options of the state, those of the source, context, role) -> what ``--check`` finds, without a trace"""

@@ -89,7 +89,6 @@ def test_an_existing_file_is_not_overwritten(capsys):
     [
         (("no.csv",), "no.csv does not exist"),
         (("logs",), "logs is a directory; name one of its files"),
-        (("kafka://b:9092/t",), "init reads files and standard input so far; Kafka comes in a later version"),
         (
             ("logs/conn.csv", "--out", "no/a.yaml"),
             "no/a.yaml cannot be written: No such file or directory",

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from streamad.commands import screen
 from streamad.errors import UserError
-from streamad.records.template import init_config
+from streamad.records.infer import infer
+from streamad.records.template import config_text, feed_name, init_config
+from streamad.runtime.logs import configure_logs
+from streamad.runtime.options import LogOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -16,20 +19,38 @@ if TYPE_CHECKING:
 
 
 def init(args: argparse.Namespace) -> None:
-    """Infer a config from a file or from stdin, and say what to do with it."""
-    if args.file.startswith("kafka://"):
-        raise UserError("init reads files and standard input so far; Kafka comes in a later version")
+    """Infer a config from a file, from stdin or from a topic, and say what to do with it."""
     out: Path | None = args.out
     if out is not None and (out.exists() or out.is_symlink()):
         raise UserError(f"{out} exists already, and init overwrites nothing")
-    text, _feed = init_config(args.file, out, sys.stdin.buffer)
+    text = _config_of(args.file, tuple(args.set), out)
     if out is None:
         screen.text_out(text)
         screen.remark("this config works from here; --out CONFIG writes it to a file")
         return
     _write(out, text)
-    source = "" if args.file != "-" else " < FILE"
-    screen.remark(f"next: streamad replay {shlex.quote(str(out))}{source}")
+    screen.remark(f"next: streamad {_next(args.file, shlex.quote(str(out)))}")
+
+
+def _config_of(origin: str, overrides: tuple[str, ...], out: Path | None) -> str:
+    if "://" in origin:
+        from streamad.wiring.sampling import sample_url  # noqa: PLC0415  # brings torch along, which files do without
+
+        configure_logs(LogOptions(level="error"))  # what a client meets is in the error's sentence
+        sample, source = sample_url(origin, overrides, out)
+        return config_text(infer(sample), feed_name(origin.rpartition("/")[2]), source, origin=origin)
+    if overrides:
+        raise UserError(
+            "init --set takes options of the source that a URL names, such as kafka://BROKERS/TOPIC"
+        )
+    return init_config(origin, out, sys.stdin.buffer)[0]
+
+
+def _next(origin: str, config: str) -> str:
+    """The command that goes on from a config."""
+    if "://" in origin:
+        return f"run --check {config}, then streamad run {config}"
+    return f"replay {config}" + (" < FILE" if origin == "-" else "")
 
 
 def _write(out: Path, text: str) -> None:

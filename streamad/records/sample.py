@@ -1,8 +1,9 @@
-"""The head of a file or of standard input, decompressed: what `streamad init` looks at."""
+"""The head of a file or of standard input, decompressed, or recent messages: what `streamad init` looks at."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,13 +27,15 @@ _STRANGE_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Whole lines from the beginning of one feed."""
+    """Whole lines of one feed, those of a file from its beginning."""
 
     name: str
     """What to call the feed's origin in messages."""
     lines: list[bytes]
     """Without their line ends and without a byte-order mark; Parquet rows as JSON objects."""
     parquet: bool = False
+    messages: bool = False
+    """Each line came as a message of its own: none is a header, none goes on in the next, and it may hold line ends."""
 
 
 def read_sample(path: Path) -> Sample:
@@ -88,6 +91,17 @@ def sample_of(data: bytes, name: str) -> Sample:
     if not kept:
         raise InputError(f"{name} is empty")
     return Sample(name, kept)
+
+
+def sample_messages(payloads: Iterable[bytes], name: str) -> Sample:
+    """Recent messages, in about the order in which they came. Raises `InputError` where hardly any is text."""
+    filled = [payload.rstrip(b"\r\n") for payload in payloads if payload.strip()]
+    if not filled:
+        raise InputError(f"{name} holds no records yet, and init needs some to look at")
+    text = [payload for payload in filled if b"\0" not in payload]
+    if len(text) < len(filled) / 2:
+        raise InputError(f"{name} holds binary messages; JSON or CSV in UTF-8, uncompressed, is expected")
+    return Sample(name, text, messages=True)
 
 
 _DAMAGES: tuple[type[Exception], ...] = (

@@ -57,7 +57,7 @@ def read_table(sample: Sample) -> Table:
     """Recognise the format and split the lines. Raises `InputError` where nothing is recognisable."""
     if sample.parquet:
         return _json_table(sample, PayloadFormat(format="parquet"))
-    first = sample.lines[0].lstrip()
+    first = _first(sample)
     if first.startswith(b"{"):
         return _json_table(sample, PayloadFormat(format="ndjson"))
     if first.startswith(b"["):
@@ -67,6 +67,15 @@ def read_table(sample: Sample) -> Table:
     if _is_kdd(sample.lines):
         return _csv_table(sample, sample.lines, PayloadFormat(format="kdd"), KDD_FIELDS)
     return _sniffed_table(sample)
+
+
+def _first(sample: Sample) -> bytes:
+    """The line that shows the format: of messages one that begins as most do, since the first may be junk."""
+    if not sample.messages:
+        return sample.lines[0].lstrip()
+    lines = [line.lstrip() for line in sample.lines]
+    ((usual, _),) = Counter(line[:1] for line in lines).most_common(1)
+    return next(line for line in lines if line.startswith(usual))
 
 
 def is_number(text: str) -> bool:
@@ -136,7 +145,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _sniffed_table(sample: Sample) -> Table:
-    rows = _logical_lines(sample.lines)
+    rows = sample.lines if sample.messages else _logical_lines(sample.lines)
     delimiter = _delimiter(rows[:_PROBE])
     if delimiter is None:
         raise InputError(
@@ -146,7 +155,7 @@ def _sniffed_table(sample: Sample) -> Table:
     cells = [_cells(row, delimiter) for row in rows[: _HEADER_ROWS + 1]]
     width = _modal_width(cells)
     first = cells[0]
-    headed = _is_header(first, [row for row in cells[1:] if len(row) == width])
+    headed = not sample.messages and _is_header(first, [row for row in cells[1:] if len(row) == width])
     names = tuple(_name(cell) for cell in first) if headed else _numbered(width)
     if headed:
         _check_header(sample.name, names, rows)

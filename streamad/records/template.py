@@ -20,6 +20,19 @@ _NOTE_COLUMN = 36
 _LONG_KEY = 1000
 _SUFFIXES = (".gz", ".zst", ".csv", ".tsv", ".txt", ".log", ".json", ".jsonl", ".ndjson", ".parquet")
 
+_OPTIONS = {
+    "start": "where a group that is new begins: earliest, latest, or a time such as 2026-01-01T00:00:00Z",
+    "on_lost": "when records were deleted before they were read: stop, or go on with the earliest or latest",
+}
+
+_STATE = """\
+# What must last is kept in the directory {feed}.state beside this file: one process on one machine. Many processes
+# keep it in topics: uncomment these lines, take out `sinks`, and start streamad trainer beside streamad run.
+# state:
+#   type: kafka
+#   create_topics: true  # makes the topics {feed}.alerts and so on where they are missing
+"""
+
 _REST = """\
 
 alerts:
@@ -75,7 +88,9 @@ def init_config(source: str, out: Path | None, stdin: IO[bytes]) -> tuple[str, s
 
 def config_text(inferred: Inferred, feed: str, source: Mapping[str, object], origin: str = "") -> str:
     """The whole config. `source` is the connector's own part of the source section."""
-    parts = [_head(inferred, origin or feed), f"streamad: 1\nfeed: {quoted(feed)}\n"]
+    live = source.get("type") == "kafka"
+    parts = [_head(inferred, origin or feed, live=live), f"streamad: 1\nfeed: {quoted(feed)}\n"]
+    parts += [_STATE.format(feed=feed)] if live else []
     parts += [_source(inferred.payload, source), _schema(inferred)]
     return "\n".join(parts) + _REST.format(feed=feed)
 
@@ -106,19 +121,20 @@ def _escaped(char: str) -> str:
     return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 
-def _head(inferred: Inferred, origin: str) -> str:
+def _head(inferred: Inferred, origin: str, *, live: bool) -> str:
     seen = f"{inferred.rows:,} sampled records"
     if inferred.unreadable:
         seen += f"; {inferred.unreadable:,} rows could not be read and would be rejected"
     return (
         f"# Made by streamad init from {''.join(map(_escaped, origin))}: {seen}.\n"
-        "# Run it with: streamad replay CONFIG, then streamad queue CONFIG.\n"
+        f"# Run it with: streamad {'run' if live else 'replay'} CONFIG, then streamad queue CONFIG.\n"
     )
 
 
 def _source(payload: PayloadFormat, source: Mapping[str, object]) -> str:
     lines = ["source:                  # where records come from"]
-    lines += [f"  {key}: {_value(value)}" for key, value in source.items()]
+    for key, value in source.items():
+        lines += _option(key, value)
     lines.append(f"  format: {payload.format}")
     if payload.format == "csv":
         lines.append(f"  header: {_value(payload.header)}")
@@ -128,12 +144,19 @@ def _source(payload: PayloadFormat, source: Mapping[str, object]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _option(key: str, value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"  {key}:", *(f"    {_key(name)}: {_value(entry)}" for name, entry in value.items())]
+    line = f"  {key}: {_value(value)}"
+    return [f"{line:<24} # {_OPTIONS[key]}" if key in _OPTIONS else line]
+
+
 def _value(value: object) -> str:
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    return json.dumps(value, default=str)  # YAML makes a time of what looks like one
 
 
 def _schema(inferred: Inferred) -> str:

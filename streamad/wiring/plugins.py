@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from streamad.config import Config, config_error
-from streamad.errors import ConfigError
+from streamad.errors import ConfigError, UserError
 from streamad.job import Job
-from streamad.ports import Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.ports import Sampling, Source, SourceContext, SourceOptions, SourcePlugin
 
 Release = Callable[[tuple[str, ...]], None]
 """`SourceContext.release`."""
@@ -48,6 +48,15 @@ def source_context(job: Job, config: Config, release: Release) -> SourceContext:
         release=release,
         feed=config.feed,
     )
+
+
+def find_sampled(kind: str) -> tuple[SourcePlugin, Sampling]:
+    """The plugin of a source that samples itself. Raises `UserError` where it is none, or does not."""
+    for entry in entry_points(group="streamad.sources", name=kind):
+        plugin: SourcePlugin = entry.load()
+        if plugin.sampling is not None:
+            return plugin, plugin.sampling
+    raise UserError(f"init knows no {kind}://, but files, standard input (-) and kafka://BROKERS/TOPIC")
 
 
 def find_plugin(path: Path, group: str, key: str, tree: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any kind of plugin

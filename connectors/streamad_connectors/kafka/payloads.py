@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,12 @@ class Beside(NamedTuple):
 def partition_name(topic: str, number: int) -> str:
     """A partition as positions name it."""
     return f"{topic}/{number}"
+
+
+def place_of(topic: str, position: str) -> tuple[int, int] | None:
+    """The partition's number and the offset of a position, None for one that is not in the topic."""
+    found = re.fullmatch(rf"{re.escape(topic)}/(\d{{1,9}})@(\d{{1,18}})", position, re.ASCII)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def block_of(
@@ -117,10 +124,16 @@ def _find_faults(block: Block, messages: Sequence[Message], record_bytes: int) -
         block.ends[row] = block.starts[row] + min(CUT_BYTES, lengths[row])
     framed = np.flatnonzero(lengths >= _FRAME_BYTES)
     for row in framed[block.data[block.starts[framed]] == 0].tolist():
-        block.faults[row] = _framed(block.payload(row))
+        block.faults[row] = framing(block.payload(row))
 
 
-def _framed(payload: bytes) -> Rejection:
+def is_framed(payload: bytes) -> bool:
+    """Whether a payload begins as a schema registry's serialisers begin."""
+    return len(payload) >= _FRAME_BYTES and payload[0] == 0
+
+
+def framing(payload: bytes) -> Rejection:
+    """Why a framed payload can be no record."""
     schema = int.from_bytes(payload[1:_FRAME_BYTES], "big")
     detail = (
         f"framed by the Avro, Protobuf or JSON Schema serialiser of a schema registry (schema id {schema}): "

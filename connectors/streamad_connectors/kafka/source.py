@@ -9,13 +9,15 @@ from typing import Annotated, Literal, Self
 from confluent_kafka import Consumer
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from streamad.ports import Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.ports import Sampling, Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.records.sample import Sample
 from streamad_connectors.kafka.connection import Connection, check_reachable, connect, kafka_errors
 from streamad_connectors.kafka.member import KafkaSource
 from streamad_connectors.kafka.payloads import Beside
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
 from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
+from streamad_connectors.kafka.sampling import address, sample_topic
 from streamad_connectors.kafka.tail import KafkaTail
 
 _CONSUMER = {
@@ -135,4 +137,8 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
     )
 
 
-plugin = SourcePlugin(options=KafkaOptions, open=_open)
+def _sample(options: KafkaOptions, context: SourceContext) -> Sample:
+    return sample_topic(options, context.folder, options.topic)
+
+
+plugin = SourcePlugin(options=KafkaOptions, open=_open, sampling=Sampling(address, _sample))
