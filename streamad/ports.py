@@ -278,14 +278,26 @@ class Reference:
     """safetensors, as `Publisher.calibrate` was given them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody at a desk asks the active trainer for."""
+
+    number: int
+    """Its place in the order of requests: an answer is one to all before it too."""
+    version: int
+    """To be promoted."""
+    asked_at: str
+    """RFC 3339, as the desk said."""
+
+
 class Updates(Protocol):
     """What trainer and analysts publish, read by every scorer and trainer. Used by one thread at a time."""
 
-    def poll(self) -> Sequence[GivenLabel | Promoted | Reference]:
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted]:
         """What is new, labels in their order; never blocks.
 
-        The first call gives all that is there by then: every label, the version in force and its newest
-        reference. Raises `UserError` and `WorldError` for what the reading met.
+        The first call gives all that is there by then: every label, the version in force, its newest reference
+        and a request that was not answered. Raises `UserError` and `WorldError` for what the reading met.
         """
 
     def close(self) -> None:
@@ -307,14 +319,30 @@ class Publisher(Protocol):
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """Publish an artifact, and promote it."""
 
-    def promote(self, version: int) -> None:
-        """Go (back) to a version. Raises `UserError` where it is not kept any more."""
+    def promote(self, version: int, answers: int | None = None) -> None:
+        """Go (back) to a version. Raises `UserError` where it is not kept any more.
+
+        `answers` is a `Wanted.number`, which either way counts as answered.
+        """
 
     def calibrate(self, reference: Reference) -> None:
         """Say what the scores of recent held-out records look like."""
 
     def complete(self, label: Mapping[str, Any]) -> None:
-        """Say a label again, with its record."""
+        """Say a label again, with its record. Raises `StoreError` for one that is too large."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+class Lookup(Protocol):
+    """Single records of the source found again, for the active trainer. Used by one thread at a time."""
+
+    def payload(self, position: str) -> Block | None:
+        """The one row at a position, within a moment; None where it is not there yet, or nobody answered.
+
+        Raises `InputError` where there is none and will be none.
+        """
 
     def close(self) -> None:
         """Give back connections."""
@@ -327,8 +355,10 @@ class ClusterPlugin:
     options: type[Section]
     open_scorer: Callable[[Any, Any, ClusterContext], tuple[SharedSource, Sink, Updates]]
     """(validated options of the state, those of the source, context) -> what ``run`` works with"""
-    open_trainer: Callable[[Any, Any, ClusterContext], tuple[Source, Updates, Publisher]]
+    open_trainer: Callable[[Any, Any, ClusterContext], tuple[Source, Updates, Publisher, Lookup]]
     """(validated options of the state, those of the source, context) -> what ``trainer`` works with"""
+    check: Callable[[Any, Any, ClusterContext, Role], Sequence[Finding]] = lambda *_: ()
+    """(validated options of the state, those of the source, context, role) -> what ``--check`` finds, without a trace"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,5 +370,3 @@ class ClusterContext:
     window_records: int
     """Records that a trainer's window holds: where its source begins."""
     keep_versions: int
-    check: Callable[[Any, Any, ClusterContext, Role], Sequence[Finding]] = lambda *_: ()
-    """(validated options of the state, those of the source, context, role) -> what ``--check`` finds, without a trace"""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from streamad.errors import StateError, UserError
-from streamad.ports import GivenLabel, Promoted, Reference, Updates
+from streamad.learning.given import GivenLabels
+from streamad.ports import GivenLabel, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
 from streamad.state.artifacts import read_artifact, write_files
-from streamad.state.labels import LabelChange, check_label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from streamad.records.schema import Schema
     from streamad.runtime.retraining import Artifact
+    from streamad.state.labels import LabelChange
 
 log = structlog.get_logger()
 
@@ -27,50 +29,59 @@ class PublishedNews(NamedTuple):
     changes: list[LabelChange]
     """In the order that all scorers and trainers share."""
     incomplete: list[GivenLabel]
-    """Labels without a record: somebody has to add it."""
+    """Labels whose record is not known: the active trainer has to add it."""
     promoted: Artifact | None
     reference: Reference | None
+    wanted: Wanted | None
+    """What the active trainer is asked for."""
 
 
 class Published:
     """Everything published, as this process needs it. Artifacts are put into `folder` and read from there."""
 
     def __init__(self, updates: Updates, folder: Path, feed: str, schema: Schema) -> None:
-        self._updates, self._folder, self._feed = updates, folder, feed
+        self._updates, self._folder = updates, folder
+        self._given = GivenLabels(feed)
         self._fields = schema.model_dump(mode="json")["fields"]
         self.labels = 0
         """How many places of the labels' order were read, those that hold none included."""
 
+    @property
+    def incomplete(self) -> Mapping[str, GivenLabel]:
+        """Of `PublishedNews.incomplete` those that still need their record, by event."""
+        return self._given.incomplete
+
     def news(self) -> PublishedNews:
-        """What is new. Of several promotions only the newest counts, and of several references."""
+        """What is new. Of several promotions only the newest counts, of several references and requests too."""
         changes: list[LabelChange] = []
         incomplete: list[GivenLabel] = []
         promoted: Promoted | None = None
         reference: Reference | None = None
+        wanted: Wanted | None = None
         for update in self._updates.poll():
-            if isinstance(update, Promoted):
-                promoted = update
-            elif isinstance(update, Reference):
-                reference = update
-            else:
-                self.labels = update.number + 1
-                self._sort(update, changes, incomplete)
+            match update:
+                case Promoted():
+                    promoted = update
+                case Reference():
+                    reference = update
+                case Wanted():
+                    wanted = update
+                case GivenLabel():
+                    self._sort(update, changes, incomplete)
         artifact = None if promoted is None else self._artifact(promoted)
-        return PublishedNews(changes, incomplete, artifact, reference)
+        return PublishedNews(changes, incomplete, artifact, reference, wanted)
 
     def _sort(self, given: GivenLabel, changes: list[LabelChange], incomplete: list[GivenLabel]) -> None:
+        self.labels = given.number + 1
         try:
-            verdict, _, _ = check_label(given.label)
+            change = self._given.take(given)
         except UserError as error:
             log.warning("label_refused", number=given.number, reason=str(error))
             return
-        event = given.label.get("event_id")
-        if not isinstance(event, str) or not event.startswith(f"{self._feed}/"):
-            log.warning("label_refused", number=given.number, reason="event_id is of no event of this feed")
-        elif (record := given.label.get("record")) is None:
+        if change is not None:
+            changes.append(change)
+        elif self._given.incomplete.get(given.label["event_id"]) is given:
             incomplete.append(given)
-        else:
-            changes.append(LabelChange(given.number, event, verdict, cast("dict[str, Any]", record), None))
 
     def _artifact(self, promoted: Promoted) -> Artifact | None:
         """None, and a warning, where it cannot be read: the version before it goes on."""

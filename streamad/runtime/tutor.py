@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from streamad.errors import CommitAbortedError, WorldError
+import structlog
+
+from streamad.errors import CommitAbortedError, UserError, WorldError
 from streamad.ports import Reference
+from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
 from streamad.runtime.retraining import name
 from streamad.state.artifacts import read_files
@@ -16,14 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from streamad.ports import Commit, Positions, Publisher
+    from streamad.ports import Commit, Lookup, Positions, Publisher, Wanted
     from streamad.runtime.feed import LearningFeed
-    from streamad.runtime.published import Published
+    from streamad.runtime.published import Published, PublishedNews
     from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
 
 _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
 """How often the scorers are told how recent records score, and how many of them."""
+
+log = structlog.get_logger()
 
 _REPLACED = "this trainer is no longer the active one ({}); started again, it stands by"
 
@@ -32,11 +37,19 @@ class Tutor(Learner):
     """A learner whose versions and references all scorers follow."""
 
     def __init__(
-        self, feed: LearningFeed, published: Published, publisher: Publisher, artifacts: Path
+        self,
+        feed: LearningFeed,
+        published: Published,
+        publisher: Publisher,
+        lookup: Lookup,
+        artifacts: Path,
     ) -> None:
         super().__init__(feed)
         self._published, self._publisher, self._artifacts = published, publisher, artifacts
-        self._echoes: set[int] = set()  # versions published here that have not come back yet
+        self._completion = Completion(
+            feed.config.feed, published.incomplete, lookup, feed.decoder, feed.clock
+        )
+        self._promoted: int | None = None  # from here last, until it comes back
         self._told = feed.clock.seconds()
 
     def begin(self) -> None:
@@ -45,15 +58,19 @@ class Tutor(Learner):
         self._apply_labels(0, news.changes)
         if news.promoted is not None:
             self._start_from(news.promoted)
+        self._answer(news)
 
     def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
-        """Apply labels in their order, and follow a promotion that somebody else decided on."""
+        """Apply labels in their order, follow a promotion that people asked for, and answer them."""
         if not self._publisher.wait_until_active(0):
             raise WorldError(_REPLACED.format("it was told so"))
         news = self._published.news()
         self._apply_labels(number, news.changes)
-        if news.promoted is not None and not self._is_echo(int(news.promoted[0]["version"])):
+        if news.promoted is not None and self._is_news(int(news.promoted[0]["version"])):
             self._swap(news.promoted, number, open_batches)
+        self._answer(news)
+        with _still_active():
+            self._completion.step(self._publisher.complete)
 
     def absorb(self, committed: Sequence[Scored]) -> None:
         """See `InForce.absorb`; now and then the scorers are told of the reference."""
@@ -70,13 +87,34 @@ class Tutor(Learner):
         version = int(artifact[0]["version"])
         with _still_active():
             self._publisher.publish(version, read_files(self._artifacts / name(version)))
-        self._echoes.add(version)
+        self._promoted = version
 
-    def _is_echo(self, version: int) -> bool:
-        """Whether a promotion is one's own coming back, or of the version that is in use anyway."""
-        echo = version in self._echoes or (self.scorer is not None and self.scorer.version == version)
-        self._echoes = {own for own in self._echoes if own > version}
-        return echo
+    def status(self) -> dict[str, Any]:
+        """See `Learner.status`; also the labels whose record is nowhere."""
+        return {**super().status(), "labels_without_record": self._completion.lost}
+
+    def _answer(self, news: PublishedNews) -> None:
+        self._completion.add(news.incomplete)
+        if news.wanted is not None:
+            with _still_active():
+                self._promote(news.wanted)
+
+    def _promote(self, wanted: Wanted) -> None:
+        """Promote the version that is asked for. It comes back with the updates, and is swapped in then."""
+        try:
+            self._publisher.promote(wanted.version, answers=wanted.number)
+        except UserError as error:
+            log.warning("promotion_refused", reason=str(error))
+            return
+        self._promoted = wanted.version
+        log.info("version_promoted", version=wanted.version, asked_at=wanted.asked_at)
+
+    def _is_news(self, version: int) -> bool:
+        """Whether a promotion is to be followed: none from before one's own last one, nor of what scores anyway."""
+        if self._promoted not in {None, version}:
+            return False
+        self._promoted = None
+        return self.scorer is None or self.scorer.version != version
 
 
 class NoSink:

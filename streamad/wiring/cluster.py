@@ -63,10 +63,11 @@ class Member:
         """The trainer, once it is the active one; None where it was stopped before."""
         with ExitStack() as stack:
             folder = stack.enter_context(_scratch())
-            source, updates, publisher = self.plugin.open_trainer(self.state, self.source, self.context)
-            stack.callback(source.close)
-            stack.callback(updates.close)
-            stack.callback(publisher.close)
+            source, updates, publisher, lookup = self.plugin.open_trainer(
+                self.state, self.source, self.context
+            )
+            for opened in (source, updates, publisher, lookup):
+                stack.callback(opened.close)
             while not publisher.wait_until_active(_ACTIVE_SECONDS):
                 if self.job.stop.is_set():
                     yield None
@@ -91,7 +92,7 @@ class Member:
                 last_version=publisher.last_version(),
             )
             published = Published(updates, artifacts, config.feed, schema)
-            yield Engine(feed, Tutor(feed, published, publisher, artifacts), self.job.stop)
+            yield Engine(feed, Tutor(feed, published, publisher, lookup, artifacts), self.job.stop)
 
     def _parts(self, source: Source, sink: Sink) -> dict[str, Any]:
         """What the engine of either works with."""

@@ -6,6 +6,8 @@ key                    value
 ``promoted``           the version that all are to score with: JSON, an artifact's `chunks.Description`
 ``version/000007``     the same of each version that is kept, so that one can go back to it
 ``reference``          a version's newest calibration: a line of JSON, then safetensors
+``wanted``             the version that somebody at a desk asks for: JSON
+``answered``           up to which offset of this topic the trainer has answered what is wanted: JSON
 =====================  ==============================================================================
 
 Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
@@ -26,11 +28,12 @@ from streamad.ports import Reference
 from streamad_connectors.kafka.chunks import LAST_VERSION, DamagedError, Description, from_json, to_json
 
 PROMOTED, REFERENCE, VERSION = b"promoted", b"reference", b"version/"
+WANTED, ANSWERED = b"wanted", b"answered"
 
 FORMAT = 1
 _MESSAGE_BYTES = 16 << 20
 
-Kind = Literal["promoted", "version", "reference"]
+Kind = Literal["promoted", "version", "reference", "wanted", "answered"]
 
 
 def version_key(version: int) -> bytes:
@@ -80,6 +83,33 @@ def read_reference(value: bytes, key: bytes | None) -> Reference:
     if head.get("bytes") != len(arrays) or head.get("sha256") != hashlib.sha256(arrays).hexdigest():
         raise DamagedError("its arrays do not have their checksum")
     return Reference(version, threshold, arrays)
+
+
+def write_request(version: int, asked_at: str, key: bytes | None) -> bytes:
+    """The value of a message that asks for a version."""
+    return _canonical(_signed("wanted", {"version": version, "asked_at": asked_at}, key))
+
+
+def read_request(value: bytes, key: bytes | None) -> tuple[int, str]:
+    """The version and the time that `write_request` was given. Raises `DamagedError` for anything else."""
+    tree = _checked("wanted", value, key)
+    version = tree.get("version")
+    if not _is_version(version):
+        raise DamagedError("it names no version")
+    return version, str(tree.get("asked_at"))[:40]
+
+
+def write_answer(number: int, key: bytes | None) -> bytes:
+    """The value of a message that says what is answered."""
+    return _canonical(_signed("answered", {"number": number}, key))
+
+
+def read_answer(value: bytes, key: bytes | None) -> int:
+    """The number that `write_answer` was given. Raises `DamagedError` for anything else."""
+    number = _checked("answered", value, key).get("number")
+    if type(number) is not int or number < 0:
+        raise DamagedError("it names no request")
+    return number
 
 
 def version_of(value: bytes) -> int | None:

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from typing import Literal
 
+from streamad.errors import UserError
 from streamad_connectors.kafka.chunks import DamagedError, Description
 from streamad_connectors.kafka.control import PROMOTED, VERSION, read_description
 
@@ -40,6 +41,11 @@ class Ledger:
             for number in sorted(self.versions)
             if number not in newest and number != self.promoted
         ]
+
+    def missing(self, version: int) -> UserError:
+        """A version that is asked for and not kept, as an error."""
+        kept = ", ".join(map(str, sorted(self.versions))) or "none"
+        return UserError(f"version {version} is not kept: these are: {kept}")
 
     def _enter_version(self, number: int, value: bytes | None) -> None:
         if value is None:

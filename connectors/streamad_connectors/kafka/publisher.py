@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from streamad.errors import CommitAbortedError, StoreError, UserError
+from streamad.errors import CommitAbortedError, StoreError
 from streamad.ports import Reference
 from streamad_connectors.kafka.chunks import (
     CHUNK_BYTES,
@@ -22,10 +22,12 @@ from streamad_connectors.kafka.chunks import (
 )
 from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.control import (
+    ANSWERED,
     PROMOTED,
     REFERENCE,
     chunk_key,
     version_key,
+    write_answer,
     write_description,
     write_reference,
 )
@@ -35,7 +37,7 @@ from streamad_connectors.kafka.ownership import Ownership
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings
 from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics, topic_settings
-from streamad_connectors.kafka.updates import ARTIFACT_BYTES
+from streamad_connectors.kafka.updates import ARTIFACT_BYTES, LABEL_BYTES
 from streamad_connectors.kafka.voice import Said, Voice
 
 _FRAME = 4096
@@ -110,18 +112,20 @@ class KafkaPublisher:
             voice.say(self._topics.control, news)
         self._enter(news)
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, answers: int | None = None) -> None:
         """See `streamad.ports.Publisher.promote`."""
         doing = f"promoting version {version}"
         voice, ledger = self._active(doing), self._read()
         description = ledger.versions.get(version)
-        if description is None:
-            kept = ", ".join(map(str, sorted(ledger.versions))) or "none"
-            raise UserError(f"version {version} is not kept: these are: {kept}")
-        news = [(PROMOTED, write_description("promoted", description, self._key))]
-        with voice.transaction(doing):
-            voice.say(self._topics.control, news)
+        news: list[Said] = [] if answers is None else [(ANSWERED, write_answer(answers, self._key))]
+        if description is not None:
+            news.append((PROMOTED, write_description("promoted", description, self._key)))
+        if news:
+            with voice.transaction(doing):
+                voice.say(self._topics.control, news)
         self._enter(news)
+        if description is None:
+            raise ledger.missing(version)
 
     def calibrate(self, reference: Reference) -> None:
         """See `streamad.ports.Publisher.calibrate`. Raises `StoreError` for more bytes than a message may have."""
@@ -131,9 +135,11 @@ class KafkaPublisher:
 
     def complete(self, label: Mapping[str, Any]) -> None:
         """See `streamad.ports.Publisher.complete`."""
-        voice = self._active(doing := "completing a label")
+        voice, value = self._active(doing := "completing a label"), compact(label)
+        if len(value) > LABEL_BYTES:
+            raise StoreError(f"{doing}: with its record it has {len(value)} bytes, more than {LABEL_BYTES}")
         with voice.transaction(doing):
-            voice.say(self._topics.labels, [(None, compact(label))])
+            voice.say(self._topics.labels, [(None, value)])
 
     def close(self) -> None:
         """See `streamad.ports.Publisher.close`. Another trainer may then be active at once."""

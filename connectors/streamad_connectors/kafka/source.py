@@ -12,12 +12,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from streamad.ports import Sampling, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.sample import Sample
 from streamad_connectors.kafka.connection import Connection, check_reachable, connect, kafka_errors
+from streamad_connectors.kafka.lookup import LOOKING_UP, KafkaLookup
 from streamad_connectors.kafka.member import KafkaSource
 from streamad_connectors.kafka.payloads import Beside
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
 from streamad_connectors.kafka.replay import KafkaReplay
-from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
 from streamad_connectors.kafka.sampling import address, sample_topic
+from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
 from streamad_connectors.kafka.tail import KafkaTail
 
 _CONSUMER = {
@@ -102,6 +103,12 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
 def open_tail(options: KafkaOptions, context: SourceContext, window: int) -> KafkaTail:
     """The last `window` records and those to come, see `KafkaTail`. Raises `UserError` and `WorldError`."""
     return KafkaTail(_topic(options, context, _connect(options, context)), window)
+
+
+def open_lookup(options: KafkaOptions, context: SourceContext) -> KafkaLookup:
+    """Single records, see `KafkaLookup`. Raises `UserError` and `WorldError`."""
+    settings = consumer_settings(options, context.folder) | LOOKING_UP
+    return KafkaLookup(_topic(options, context, connect(options, Consumer, settings)))
 
 
 def _open(options: KafkaOptions, context: SourceContext) -> Source:

@@ -10,13 +10,13 @@ from confluent_kafka.admin import AdminClient
 from pydantic import AfterValidator, Field, SecretStr
 
 from streamad.errors import UserError
-from streamad.ports import ClusterContext, ClusterPlugin, Publisher, Sink, Source, Updates
+from streamad.ports import ClusterContext, ClusterPlugin, Lookup, Publisher, Sink, Source, Updates
 from streamad.records.schema import Section
 from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.publisher import KafkaPublisher
-from streamad_connectors.kafka.settings import KafkaClient, admin_settings
+from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings
 from streamad_connectors.kafka.sink import open_sink
-from streamad_connectors.kafka.source import KafkaOptions, is_topic, open_member, open_tail
+from streamad_connectors.kafka.source import KafkaOptions, is_topic, open_lookup, open_member, open_tail
 from streamad_connectors.kafka.topics import Topics, check, create_missing
 from streamad_connectors.kafka.updates import KafkaUpdates
 
@@ -35,10 +35,13 @@ class TopicNames(Section):
 
 
 class StateOptions(KafkaClient):
-    """Options of ``state`` with ``type: kafka``. Brokers and client settings are the source's where none are given."""
+    """Options of ``state`` with ``type: kafka``.
+
+    Without brokers they are the source's, and so are the client's settings beside those given here.
+    """
 
     type: Literal["kafka"]
-    brokers: str = ""
+    brokers: Brokers = ""
     topics: TopicNames = TopicNames()
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     transactional_id: str | None = Field(default=None, min_length=1)
@@ -67,7 +70,7 @@ def _open_scorer(
 
 def _open_trainer(
     state: StateOptions, source: KafkaOptions, context: ClusterContext
-) -> tuple[Source, Updates, Publisher]:
+) -> tuple[Source, Updates, Publisher, Lookup]:
     client, topics = _ready(state, source, context)
     publisher = KafkaPublisher(
         client,
@@ -78,7 +81,8 @@ def _open_trainer(
         key=_key(state),
     )
     updates = KafkaUpdates(client, _folder(context), topics, key=_key(state))
-    return open_tail(source, context.source, context.window_records), updates, publisher
+    tail = open_tail(source, context.source, context.window_records)
+    return tail, updates, publisher, open_lookup(source, context.source)
 
 
 def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
@@ -87,14 +91,19 @@ def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -
         raise UserError(
             "state.type is kafka, but source.type is not: a cluster's scorers share a topic of records"
         )
-    client = state if state.brokers else source
-    topics = _topics(state.topics, context.feed)
+    client, topics = _client(state, source), _topics(state.topics, context.feed)
     admin = connect(client, AdminClient, admin_settings(client, _folder(context)))
     if state.create_topics:
         create_missing(admin, topics)
     if problems := check(admin, topics):
         raise UserError("; ".join(problems) + " (state.create_topics: true makes those that are missing)")
     return client, topics
+
+
+def _client(state: StateOptions, source: KafkaClient) -> KafkaClient:
+    if state.brokers:
+        return state
+    return source.model_copy(update={"client": {**source.client, **state.client}})
 
 
 def _topics(names: TopicNames, feed: str) -> Topics:

@@ -9,18 +9,23 @@ from pathlib import Path
 import structlog
 from confluent_kafka import Message
 
-from streamad.ports import GivenLabel, Promoted, Reference
+from streamad.ports import GivenLabel, Promoted, Reference, Wanted
 from streamad_connectors.kafka.chunks import DamagedError
 from streamad_connectors.kafka.control import (
+    ANSWERED,
     PROMOTED,
     REFERENCE,
+    WANTED,
+    read_answer,
     read_description,
     read_object,
     read_reference,
+    read_request,
     version_of,
 )
 from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.promotions import Promotions
+from streamad_connectors.kafka.requests import Requests
 from streamad_connectors.kafka.settings import KafkaClient
 from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics
@@ -28,7 +33,9 @@ from streamad_connectors.kafka.topics import Topics
 ARTIFACT_BYTES = 2 << 30
 """The largest artifact that is fetched."""
 
-_LABEL_BYTES = 1 << 20
+LABEL_BYTES = 1 << 20
+"""The largest label that is read."""
+
 _QUIET = 60.0
 """Seconds between two warnings about labels."""
 
@@ -55,6 +62,7 @@ class KafkaUpdates:
         self._reader = TopicReader(options, folder, [topics.labels, topics.control])
         self._fetcher = Fetcher(options, folder, topics.models)
         self._promotions = Promotions(self._fetcher.fetch)
+        self._requests = Requests()
         self._topics, self._key, self._limit = topics, key, limit
         self._labels: list[GivenLabel] = []  # read, not yet handed over
         self._begun = False
@@ -62,7 +70,7 @@ class KafkaUpdates:
         """Messages of the labels' topic that are none."""
         self._untold, self._told_at = 0, -_QUIET
 
-    def poll(self) -> Sequence[GivenLabel | Promoted | Reference]:
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted]:
         """See `streamad.ports.Updates.poll`. Labels come before what was fetched.
 
         Raises `WorldError` at the first call where no broker answers, and later for a topic that was made anew;
@@ -77,7 +85,7 @@ class KafkaUpdates:
             self._begun = True
         labels, self._labels = self._labels, []
         self._tell()
-        return [*labels, *news]
+        return [*labels, *news, *self._requests.news()]
 
     def close(self) -> None:
         """See `streamad.ports.Updates.close`."""
@@ -93,12 +101,14 @@ class KafkaUpdates:
                 self._take_promotion(value)
             elif value is not None and message.key() == REFERENCE:
                 self._take_reference(value)
+            elif value is not None and message.key() in (WANTED, ANSWERED):
+                self._take_request(message, value)
 
     def _take_label(self, message: Message, value: bytes | None) -> None:
         number = message.offset()
         assert number is not None
         try:
-            self._labels.append(GivenLabel(number, read_object(value or b"", _LABEL_BYTES)))
+            self._labels.append(GivenLabel(number, read_object(value or b"", LABEL_BYTES)))
         except DamagedError:
             self.skipped += 1
             self._untold += 1
@@ -114,6 +124,17 @@ class KafkaUpdates:
             self._promotions.calibrate(read_reference(value, self._key))
         except DamagedError as error:
             self._promotions.ignore("reference", version_of(value), error)
+
+    def _take_request(self, message: Message, value: bytes) -> None:
+        number = message.offset()
+        assert number is not None
+        try:
+            if message.key() == ANSWERED:
+                self._requests.answer(read_answer(value, self._key))
+            else:
+                self._requests.ask(Wanted(number, *read_request(value, self._key)))
+        except DamagedError as error:
+            self._promotions.ignore("request", version_of(value), error)
 
     def _tell(self) -> None:
         """Warn of skipped labels."""

@@ -1,0 +1,98 @@
+"""Single records of a topic, found again by their position: what labels without a record are completed with."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import KafkaException, Message
+
+from streamad.errors import InputError
+from streamad.records.batch import Block
+from streamad_connectors.kafka.connection import streamad_error
+from streamad_connectors.kafka.payloads import place_of
+from streamad_connectors.kafka.record_topic import RecordTopic
+from streamad_connectors.kafka.topic_reader import ALONE
+
+LOOKING_UP: dict[str, Any] = ALONE | {
+    "queued.min.messages": 1,  # what lies behind the record is not wanted
+    "fetch.message.max.bytes": 64 << 10,
+}
+"""Settings of the consumer."""
+
+_PATIENCE = 2.0
+"""Seconds for one record: whoever asks has other things to do, and asks again."""
+
+_ENDS_HOLD = 1.0
+"""Seconds for which a partition's end is taken for known where it says that a record has not come yet."""
+
+_TURN = 0.05
+_GONE = {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"}
+_LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}
+
+
+class KafkaLookup:
+    """Reads one record at a time, in no group. Implements `streamad.ports.Lookup`."""
+
+    def __init__(self, topic: RecordTopic) -> None:
+        """The connection of `topic` is one of `LOOKING_UP`, and ours alone."""
+        self._topic, self._consumer = topic, topic.connection.client
+        self._ends: dict[int, tuple[float, int]] = {}  # when asked, and what was said
+
+    def payload(self, position: str) -> Block | None:
+        """See `streamad.ports.Lookup.payload`. Raises `UserError` too for what Kafka refuses."""
+        place = place_of(self._topic.name, position)
+        if place is None:
+            raise InputError(f"{position} is no position in topic {self._topic.name}")
+        try:
+            message = self._message(*place)
+        except KafkaException as failed:
+            error = failed.args[0]
+            if error.retriable() or error.name() in _LATER:
+                return None
+            raise streamad_error(error, f"looking for {position}", self._topic.connection.events) from None
+        return None if message is None else self._topic.block([message], {})
+
+    def close(self) -> None:
+        """See `streamad.ports.Lookup.close`."""
+        self._consumer.close()
+
+    def _message(self, number: int, offset: int) -> Message | None:
+        if offset >= self._end(number, offset):
+            return None
+        self._consumer.assign([self._topic.place(number, offset)])
+        try:
+            return self._first(number, offset)
+        finally:
+            self._consumer.unassign()
+
+    def _first(self, number: int, offset: int) -> Message | None:
+        """What the consumer reads first, if that is the record."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            message = self._consumer.poll(_TURN)
+            if message is None or message.topic() is None:  # of a group: we are in none
+                continue
+            error = message.error()
+            if (error is None and message.offset() != offset) or (error and error.name() in _GONE):
+                raise self._gone(number, offset)
+            if error is None:
+                self._topic.connection.events.answered()
+                return message
+            self._topic.heed(error)
+        return None
+
+    def _end(self, number: int, offset: int) -> int:
+        """Behind the last record that may be read, as far as it matters for `offset`."""
+        asked, end = self._ends.get(number, (float("-inf"), 0))
+        if offset < end or time.monotonic() - asked < _ENDS_HOLD:
+            return end
+        if number not in self._topic.partitions:
+            raise self._gone(number, offset)
+        found = self._consumer.get_watermark_offsets(self._topic.place(number, 0), _PATIENCE)
+        assert found is not None
+        self._ends[number] = time.monotonic(), found[1]
+        return found[1]
+
+    def _gone(self, number: int, offset: int) -> InputError:
+        return InputError(f"{self._topic.name}/{number}@{offset} holds no record, or no longer")
