@@ -444,6 +444,18 @@ def test_alone_the_positions_named_win_over_the_offsets_of_the_group_and_nothing
     assert one.places(polled(member, some(8))) == sorted(places(0, 8, 11) + places(1, 5, 10))
 
 
+def test_alone_a_seek_counts_also_before_the_first_row(feed):
+    one = feed()
+    one.produce([b"a"] * 10, partition=0)
+    member = one.member(alone=True)
+    while not member.owned:
+        assert member.poll(500, 0) == Idle()
+    member.seek(one.positions({0: 6}))
+    assert one.places(polled(member, some(4))) == places(0, 6, 10)
+    member.seek(one.positions({0: 3}))
+    assert one.places(polled(member, some(7))) == places(0, 3, 10)
+
+
 def test_alone_a_second_reader_is_refused_and_the_first_goes_on(feed):
     one = feed(2)
     first, second = one.member(alone=True), one.member(alone=True)

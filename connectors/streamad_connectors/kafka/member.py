@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamad.errors import InputError
-from streamad.ports import Idle, Positions, Revoked
+from streamad.ports import Idle, Positions, Revoked, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors
 from streamad_connectors.kafka.errands import Errands
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
+from streamad_connectors.kafka.standing import Place, Standing
 
 _log = structlog.get_logger(__name__)
 
@@ -26,18 +27,6 @@ _AHEAD = 64
 partition is fetched once more afterwards, so a short wait does not pause."""
 
 _CLOSE_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class _Place:
-    """How far an assigned partition was read. Offsets, -1 for none yet."""
-
-    begun: int = -1
-    """The first that was read since it was assigned, or gone back to since."""
-    handed: int = -1
-    """The one behind what was handed out."""
-    end: int = -1
-    """Where the partition ended, behind everything that was read by then."""
 
 
 class KafkaSource:
@@ -61,9 +50,8 @@ class KafkaSource:
     ) -> None:
         self._topic, self._reconnect, self._release, self._alone = topic, reconnect, release, alone
         self._consumer, self._events = topic.connection.client, topic.connection.events
-        self._places: dict[
-            int, _Place
-        ] = {}  # with `alone`, of partitions that the group took away for a moment too
+        # with `alone`, of partitions that the group took away for a moment too
+        self._places: dict[int, Place] = {}
         self._assigned: set[int] = set()
         self._gone: set[int] = set()  # taken away within the present poll
         self._named: dict[int, int] = {}
@@ -72,7 +60,8 @@ class KafkaSource:
         self._paused: set[int] = set()
         self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
-        self._errands = Errands()
+        self._errands, self._standing = Errands(), Standing(topic.name)
+        self._stopped: set[int] = set()  # changed in place, since another thread adds to it
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
 
@@ -89,6 +78,15 @@ class KafkaSource:
         self._renewing = True
         self.owned = frozenset()
 
+    def pause(self, partitions: Collection[str]) -> None:
+        """See `streamad.ports.SharedSource.pause`."""
+        self._stopped.update(int(name.rpartition("/")[2]) for name in partitions)
+
+    def figures(self, positions: Positions) -> SourceFigures:
+        """See `streamad.ports.WatchedSource.figures`."""
+        paused = self.owned.intersection(self._names(self._stopped.copy()))
+        return self._standing.figures(positions, paused=paused, away=self._events.away)
+
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | Revoked:
         """See `streamad.ports.Source.poll`."""
         with self._busy, kafka_errors(f"reading topic {self._topic.name}", self._events):
@@ -99,6 +97,7 @@ class KafkaSource:
             got = self._consume(max_rows, timeout)
             self._errands.run(self._consumer)
             self._take(got)
+            self._standing.polled(self._consumer, {n: self._places[n] for n in self._assigned})
             if self._problem is not None:
                 raise self._problem
             gone = self._drop_gone()
@@ -114,8 +113,9 @@ class KafkaSource:
             if self._alone:
                 self._named = named
             for number, place in self._places.items():
-                if place.begun >= 0:
-                    self._places[number] = _Place(begun=max(place.begun, named.get(number, 0)))
+                lowest = 0 if self._alone else place.begun
+                if place.begun >= 0 or (self._alone and number in named):
+                    self._places[number] = Place(begun=max(lowest, named.get(number, place.begun)))
                     if number in self._assigned:
                         self._go(number)
 
@@ -147,7 +147,7 @@ class KafkaSource:
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         _close(old)
         self._assigned, self._paused, self._places, self._ahead = set(), set(), {}, []
-        self.owned = frozenset()
+        self.owned, self._standing = frozenset(), Standing(self._topic.name)
         return gone
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -157,10 +157,12 @@ class KafkaSource:
                 "for one reader: end the other one, choose another source.group, or keep the state in Kafka"
             )
         for partition in partitions:
-            self._places.setdefault(partition.partition, _Place())
+            self._places.setdefault(partition.partition, Place())
             partition.offset = self._offset(partition.partition)
             self._assigned.add(partition.partition)
+            self._stopped.discard(partition.partition)
         consumer.incremental_assign(partitions)
+        self._standing.settled = True
         self._errands.changed = True
         self.owned = frozenset(self._names(self._assigned))
 
@@ -177,6 +179,7 @@ class KafkaSource:
             return
         names = self._names(partition.partition for partition in partitions)
         _log.warning("the group took partitions away: it had not heard of us for too long", partitions=names)
+        self._standing.settled = False
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
@@ -196,7 +199,7 @@ class KafkaSource:
         if gone:
             self._ahead = [message for message in self._ahead if message.partition() not in gone]
         for number in gone & self._places.keys():
-            self._places[number] = replace(self._places[number], end=-1) if self._alone else _Place()
+            self._places[number] = replace(self._places[number], end=-1) if self._alone else Place()
             if number in self._assigned:
                 self._assign_again(number, self._offset(number))
         return self._names(gone)
@@ -233,7 +236,7 @@ class KafkaSource:
         return self._consumer.consume(max(room, 1), 0 if room <= 0 < max_rows else timeout)
 
     def _pause(self, *, on: bool) -> None:
-        wanted = self._assigned if on else set()
+        wanted = self._assigned if on else self._assigned & self._stopped
         for change, numbers in (
             (self._consumer.pause, wanted - self._paused),
             (self._consumer.resume, self._paused - wanted),
@@ -256,7 +259,7 @@ class KafkaSource:
             raise self._events.refusal
 
     def _note_begun(self, got: Sequence[Message]) -> None:
-        new: dict[int | None, _Place] = {n: place for n, place in self._places.items() if place.begun < 0}
+        new: dict[int | None, Place] = {n: place for n, place in self._places.items() if place.begun < 0}
         for message in got if new else ():
             if (place := new.pop(message.partition(), None)) is not None:
                 place.begun = message.offset() or 0
