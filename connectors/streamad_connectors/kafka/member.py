@@ -16,9 +16,9 @@ from streamad.ports import Idle, Positions, Revoked, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors
 from streamad_connectors.kafka.errands import Errands
+from streamad_connectors.kafka.gauge import Gauge, Place
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
-from streamad_connectors.kafka.standing import Place, Standing
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class KafkaSource:
         self._paused: set[int] = set()
         self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
-        self._errands, self._standing = Errands(), Standing(topic.name)
+        self._errands, self._gauge = Errands(), Gauge(topic.name)
         self._stopped: set[int] = set()  # changed in place, since another thread adds to it
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
@@ -85,7 +85,7 @@ class KafkaSource:
     def figures(self, positions: Positions) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
         paused = self.owned.intersection(self._names(self._stopped.copy()))
-        return self._standing.figures(positions, paused=paused, away=self._events.away)
+        return self._gauge.figures(positions, paused=paused, away=self._events.away)
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | Revoked:
         """See `streamad.ports.Source.poll`."""
@@ -97,7 +97,7 @@ class KafkaSource:
             got = self._consume(max_rows, timeout)
             self._errands.run(self._consumer)
             self._take(got)
-            self._standing.polled(self._consumer, {n: self._places[n] for n in self._assigned})
+            self._gauge.polled(self._consumer, {n: self._places[n] for n in self._assigned})
             if self._problem is not None:
                 raise self._problem
             gone = self._drop_gone()
@@ -147,7 +147,7 @@ class KafkaSource:
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         _close(old)
         self._assigned, self._paused, self._places, self._ahead = set(), set(), {}, []
-        self.owned, self._standing = frozenset(), Standing(self._topic.name)
+        self.owned, self._gauge = frozenset(), Gauge(self._topic.name)
         return gone
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -162,7 +162,7 @@ class KafkaSource:
             self._assigned.add(partition.partition)
             self._stopped.discard(partition.partition)
         consumer.incremental_assign(partitions)
-        self._standing.settled = True
+        self._gauge.settled = True
         self._errands.changed = True
         self.owned = frozenset(self._names(self._assigned))
 
@@ -179,7 +179,7 @@ class KafkaSource:
             return
         names = self._names(partition.partition for partition in partitions)
         _log.warning("the group took partitions away: it had not heard of us for too long", partitions=names)
-        self._standing.settled = False
+        self._gauge.settled = False
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

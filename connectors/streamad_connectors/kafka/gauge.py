@@ -1,0 +1,69 @@
+"""How a reader of a topic stands, by what the client has heard anyway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streamad.ports import Positions, SourceFigures
+from streamad_connectors.kafka.payloads import partition_name
+
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Place:
+    """How far an assigned partition was read. Offsets, -1 for none yet."""
+
+    begun: int = -1
+    """The first that was read since it was assigned, or gone back to since."""
+    handed: int = -1
+    """The one behind what was handed out."""
+    end: int = -1
+    """Where the partition ended, behind everything that was read by then."""
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Kept by the thread that polls, asked by any: what it holds is replaced, never changed."""
+
+    topic: str
+    settled: bool = False
+    polled_at: float = field(default_factory=time.monotonic)
+    _spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    _looked_at: float = 0.0
+
+    def polled(self, consumer: Consumer, places: Mapping[int, Place]) -> None:
+        """Note that somebody reads, and now and then how far the assigned partitions go."""
+        self.polled_at = time.monotonic()
+        if self.polled_at - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = self.polled_at
+            ends = {number: self._end(consumer, number, place) for number, place in places.items()}
+            self.note({number: (place.begun, ends[number]) for number, place in places.items()})
+
+    def note(self, spans: Mapping[int, tuple[int, int]]) -> None:
+        """Where reading began and where the records end, by partition; -1 where that is not known."""
+        self._spans = {
+            partition_name(self.topic, number): span for number, span in spans.items() if min(span) >= 0
+        }
+
+    def figures(self, positions: Positions, *, paused: Collection[str] = (), away: bool) -> SourceFigures:
+        """See `streamad.ports.WatchedSource.figures`."""
+        lag = {
+            name: max(0, end - (int(positions[name]["offset"]) if name in positions else begun))
+            for name, (begun, end) in self._spans.items()
+        }
+        return SourceFigures(self.polled_at, self.settled, lag, tuple(sorted(paused)), away)
+
+    def _end(self, consumer: Consumer, number: int, place: Place) -> int:
+        """Behind the last record, as the last fetch told: the end that was met, where what lies behind is still open."""
+        if place.end >= 0 and place.end >= place.handed:
+            return place.end
+        try:
+            bounds = consumer.get_watermark_offsets(TopicPartition(self.topic, number), cached=True)
+        except KafkaException:  # a client that is only just starting knows nothing
+            return -1
+        return bounds[1] if bounds else -1
