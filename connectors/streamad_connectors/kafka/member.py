@@ -284,9 +284,8 @@ class KafkaSource:
     def _begin(self, number: int | None, lost: int | None) -> None:
         """The group has no offset for a partition, or there is nothing at the offset."""
         if number in self._assigned:
-            topic = self._topic
-            offset = topic.first_offset(number) if lost is None else topic.offset_instead(number, lost)
-            self._assign_again(number, offset)
+            known = self._offset(number) if lost is None else self._topic.offset_instead(number, lost)
+            self._assign_again(number, known if known != OFFSET_INVALID else self._topic.first_offset(number))
 
     def _hand_out(self, max_rows: int) -> Block | Idle:
         rows, self._ahead = self._ahead[:max_rows], self._ahead[max_rows:]
