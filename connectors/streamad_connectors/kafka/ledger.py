@@ -13,6 +13,12 @@ from streamad_connectors.kafka.control import PROMOTED, VERSION, read_descriptio
 _VERSION_KEY = re.compile(re.escape(VERSION) + rb"(\d{6,9})")
 
 
+def version_named(key: bytes) -> int | None:
+    """The version that a key of control belongs to, if to one alone."""
+    match = _VERSION_KEY.fullmatch(key)
+    return int(match[1]) if match else None
+
+
 class Ledger:
     """The versions of all messages that were entered. What is damaged or wrongly signed does not count."""
 
@@ -30,8 +36,8 @@ class Ledger:
         with suppress(DamagedError):  # who reads updates warns of it
             if key == PROMOTED and value is not None:
                 self.promoted = self._description("promoted", value).version
-            elif match := _VERSION_KEY.fullmatch(key):
-                self._enter_version(int(match[1]), value)
+            elif (number := version_named(key)) is not None:
+                self._enter_version(number, value)
 
     def expired(self, version: int, keep: int) -> list[Description]:
         """What needs no keeping once `version` is promoted, with it the last `keep` and the one in force until then."""
@@ -41,6 +47,17 @@ class Ledger:
             for number in sorted(self.versions)
             if number not in newest and number != self.promoted
         ]
+
+    def before(self) -> int:
+        """The kept version before the promoted one. Raises `UserError` where there is none."""
+        older = [number for number in self.versions if number < self.promoted]
+        if not older:
+            raise UserError(
+                f"no version before version {self.promoted} is kept"
+                if self.promoted
+                else "no version is promoted yet"
+            )
+        return max(older)
 
     def missing(self, version: int) -> UserError:
         """A version that is asked for and not kept, as an error."""

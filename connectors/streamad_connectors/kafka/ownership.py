@@ -23,6 +23,11 @@ _CONFIRM = 5.0
 _TURN = 0.05
 
 
+def trainers_of(feed: str) -> str:
+    """The name of a feed's trainers: that of their group, and the one under which the active one speaks."""
+    return f"streamad-{feed}-trainer"
+
+
 class Ownership:
     """A member of the trainers' group. It reads nothing, and is told of changes only while it is asked."""
 

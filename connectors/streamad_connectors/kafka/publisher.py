@@ -33,7 +33,7 @@ from streamad_connectors.kafka.control import (
 )
 from streamad_connectors.kafka.ledger import Ledger
 from streamad_connectors.kafka.messages import compact
-from streamad_connectors.kafka.ownership import Ownership
+from streamad_connectors.kafka.ownership import Ownership, trainers_of
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings
 from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics, topic_settings
@@ -64,7 +64,7 @@ class KafkaPublisher:
     ) -> None:
         """`folder` is the config's, `key` what messages are signed with, `limit` the bytes of the largest artifact."""
         self._options, self._folder, self._topics, self._key = options, folder, topics, key
-        self._name = f"streamad-{feed}-trainer"
+        self._name = trainers_of(feed)
         self._ownership = Ownership(options, folder, self._name, topics.control)
         self._reader = TopicReader(options, folder, [topics.control])
         self._ledger = Ledger(key, limit)

@@ -118,12 +118,13 @@ def _open(options: KafkaOptions, context: SourceContext) -> Source:
 
 
 def _connect(options: KafkaOptions, context: SourceContext) -> Connection[Consumer]:
-    named = {"group.id": _group(options, context)}
+    named = {"group.id": group_of(options, context)}
     settings = _CONSUMER | consumer_settings(options, context.folder) | _ALWAYS | named
     return connect(options, Consumer, settings)
 
 
-def _group(options: KafkaOptions, context: SourceContext) -> str:
+def group_of(options: KafkaOptions, context: SourceContext) -> str:
+    """The scorers' group."""
     return options.group or f"streamad-{context.feed}"
 
 
@@ -135,7 +136,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
     return RecordTopic(
         connection=connection,
         name=options.topic,
-        group=_group(options, context),
+        group=group_of(options, context),
         start=options.start,
         on_lost=options.on_lost,
         partitions=tuple(sorted(known.partitions)),

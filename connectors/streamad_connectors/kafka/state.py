@@ -10,9 +10,20 @@ from confluent_kafka.admin import AdminClient
 from pydantic import AfterValidator, Field, SecretStr
 
 from streamad.errors import UserError
-from streamad.ports import ClusterContext, ClusterPlugin, Lookup, Publisher, Sink, Source, Updates
+from streamad.ports import (
+    ClusterContext,
+    ClusterPlugin,
+    Desk,
+    Lookup,
+    Publisher,
+    SharedSource,
+    Sink,
+    Source,
+    Updates,
+)
 from streamad.records.schema import Section
 from streamad_connectors.kafka.connection import connect
+from streamad_connectors.kafka.desk import KafkaDesk
 from streamad_connectors.kafka.publisher import KafkaPublisher
 from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings
 from streamad_connectors.kafka.sink import open_sink
@@ -54,7 +65,7 @@ class StateOptions(KafkaClient):
 
 def _open_scorer(
     state: StateOptions, source: KafkaOptions, context: ClusterContext
-) -> tuple[Source, Sink, Updates]:
+) -> tuple[SharedSource, Sink, Updates]:
     client, topics = _ready(state, source, context)
     named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
     member = open_member(source, context.source, alone=False)
@@ -85,19 +96,29 @@ def _open_trainer(
     return tail, updates, publisher, open_lookup(source, context.source)
 
 
+def _open_desk(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> Desk:
+    client, topics = _named(state, source, context)
+    return KafkaDesk(client, source, topics, context, key=_key(state))
+
+
 def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
     """The client and the topics, which are as they must be. Raises `UserError` and `WorldError`."""
-    if not isinstance(source, KafkaOptions):
-        raise UserError(
-            "state.type is kafka, but source.type is not: a cluster's scorers share a topic of records"
-        )
-    client, topics = _client(state, source), _topics(state.topics, context.feed)
+    client, topics = _named(state, source, context)
     admin = connect(client, AdminClient, admin_settings(client, _folder(context)))
     if state.create_topics:
         create_missing(admin, topics)
     if problems := check(admin, topics):
         raise UserError("; ".join(problems) + " (state.create_topics: true makes those that are missing)")
     return client, topics
+
+
+def _named(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
+    """The client and the topics, whatever these are like. Raises `UserError` where the records are in no topic."""
+    if not isinstance(source, KafkaOptions):
+        raise UserError(
+            "state.type is kafka, but source.type is not: a cluster's scorers share a topic of records"
+        )
+    return _client(state, source), _topics(state.topics, context.feed)
 
 
 def _client(state: StateOptions, source: KafkaClient) -> KafkaClient:
@@ -118,4 +139,6 @@ def _key(state: StateOptions) -> bytes | None:
     return state.signing_key.get_secret_value().encode() if state.signing_key else None
 
 
-plugin = ClusterPlugin(options=StateOptions, open_scorer=_open_scorer, open_trainer=_open_trainer)
+plugin = ClusterPlugin(
+    options=StateOptions, open_scorer=_open_scorer, open_trainer=_open_trainer, open_desk=_open_desk
+)

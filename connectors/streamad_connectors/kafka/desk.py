@@ -1,0 +1,191 @@
+"""What people do in a cluster: they read its topics, give labels, and ask the trainer for another version."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from confluent_kafka import Message
+
+from streamad.errors import UserError
+from streamad.ports import ClusterContext, KeptVersion, Seen, Standing
+from streamad_connectors.kafka.chunks import DamagedError
+from streamad_connectors.kafka.control import WANTED, read_object, write_request
+from streamad_connectors.kafka.fetching import Fetcher
+from streamad_connectors.kafka.ledger import Ledger, version_named
+from streamad_connectors.kafka.messages import compact
+from streamad_connectors.kafka.newest import Newest
+from streamad_connectors.kafka.overview import overview
+from streamad_connectors.kafka.ownership import trainers_of
+from streamad_connectors.kafka.payloads import place_of
+from streamad_connectors.kafka.settings import KafkaClient
+from streamad_connectors.kafka.source import KafkaOptions, group_of
+from streamad_connectors.kafka.telling import tell
+from streamad_connectors.kafka.topic_reader import TopicReader
+from streamad_connectors.kafka.topics import Topics
+from streamad_connectors.kafka.updates import ARTIFACT_BYTES, LABEL_BYTES
+
+_log = structlog.get_logger(__name__)
+
+Row = dict[str, Any]
+
+
+class KafkaDesk:
+    """Implements `streamad.ports.Desk`. Connects to what it is asked for, when it is asked."""
+
+    def __init__(
+        self,
+        client: KafkaClient,
+        source: KafkaOptions,
+        topics: Topics,
+        context: ClusterContext,
+        *,
+        key: bytes | None,
+    ) -> None:
+        """`client` reaches the topics of the state, `source` says where the records are."""
+        self._client, self._source, self._topics, self._context = client, source, topics, context
+        self._folder, self._key = context.source.folder, key
+        self._open: dict[str, Newest] = {}
+
+    def where(self, what: Seen) -> str:
+        """See `streamad.ports.Desk.where`."""
+        return f"topic {self._topic(what)} at {self._client.brokers}"
+
+    def newest(self, what: Seen, count: int) -> Iterator[Row]:
+        """See `streamad.ports.Desk.newest`. What is no JSON object is left out, with a warning."""
+        reader = self._reader(what)
+        return self._rows(what, reader.last(count) if count > 0 else reader.all())
+
+    def follow(self, timeout: float) -> Sequence[Row]:
+        """See `streamad.ports.Desk.follow`."""
+        return [*self._rows("alerts", self._reader("alerts").more(timeout))]
+
+    def give(self, labels: Sequence[Mapping[str, Any]]) -> None:
+        """See `streamad.ports.Desk.give`."""
+        for label in labels:
+            self._check(label)
+        said = ((str(label["event_id"]).encode(), compact(label)) for label in labels)
+        tell(self._client, self._folder, self._topics.labels, said)
+
+    def versions(self) -> Sequence[KeptVersion]:
+        """See `streamad.ports.Desk.versions`."""
+        ledger, published = self._control()
+        return [
+            KeptVersion(
+                number=number,
+                promoted=number == ledger.promoted,
+                published_at=_time(published.get(number, 0)),
+                bytes=description.length,
+            )
+            for number, description in sorted(ledger.versions.items())
+        ]
+
+    def files(self, version: int) -> Mapping[str, bytes]:
+        """See `streamad.ports.Desk.files`."""
+        ledger, _ = self._control()
+        if version not in ledger.versions:
+            raise ledger.missing(version)
+        fetcher = Fetcher(self._client, self._folder, self._topics.models)
+        try:
+            return fetcher.fetch(ledger.versions[version]).result()
+        except DamagedError as error:
+            raise UserError(f"version {version} cannot be read: {error}") from None
+        finally:
+            fetcher.close()
+
+    def ask(self, version: int | None) -> int:
+        """See `streamad.ports.Desk.ask`."""
+        ledger, _ = self._control()
+        wanted = ledger.before() if version is None else version
+        if wanted not in ledger.versions:
+            raise ledger.missing(wanted)
+        request = write_request(wanted, _written(datetime.now(UTC)), self._key)
+        tell(self._client, self._folder, self._topics.control, [(WANTED, request)])
+        return wanted
+
+    def standing(self) -> Standing:
+        """See `streamad.ports.Desk.standing`."""
+        trainers = trainers_of(self._context.feed), self._topics.control
+        group = group_of(self._source, self._context.source)
+        return overview(self._source, self._folder, self._source.topic, group, trainers)
+
+    def close(self) -> None:
+        """See `streamad.ports.Desk.close`."""
+        for reader in self._open.values():
+            reader.close()
+
+    def _topic(self, what: Seen) -> str:
+        name: str = getattr(self._topics, what)
+        return name
+
+    def _reader(self, what: Seen) -> Newest:
+        if what not in self._open:
+            self._open[what] = Newest(self._client, self._folder, self._topic(what))
+        return self._open[what]
+
+    def _rows(self, what: Seen, messages: Iterable[Message]) -> Iterator[Row]:
+        skipped = 0
+        for message in messages:
+            try:
+                yield _rejected(message) if what == "rejected" else read_object(message.value() or b"")
+            except DamagedError:
+                skipped += 1
+        if skipped:
+            _log.warning("messages_skipped", topic=self._topic(what), count=skipped, reason="no JSON object")
+
+    def _check(self, label: Mapping[str, Any]) -> None:
+        """Raises `UserError` for a label that no reader would take, or nobody could complete."""
+        event, size = str(label["event_id"]), len(compact(label))
+        position = event.removeprefix(f"{self._context.feed}/")
+        if label.get("record") is None and place_of(self._source.topic, position) is None:
+            raise UserError(
+                f"{event!r} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
+            )
+        if size > LABEL_BYTES:
+            raise UserError(f"the label of {event} has {size} bytes with its record, more than {LABEL_BYTES}")
+
+    def _control(self) -> tuple[Ledger, dict[int, int]]:
+        """The versions, and when each was published, in milliseconds since 1970."""
+        reader = TopicReader(self._client, self._folder, [self._topics.control])
+        ledger, published = Ledger(self._key, ARTIFACT_BYTES), dict[int, int]()
+        try:
+            for message in reader.read_to_end():
+                key = message.key() or b""
+                ledger.enter(key, message.value())
+                if (number := version_named(key)) is not None:
+                    published[number] = message.timestamp()[1]
+        finally:
+            reader.close()
+        return ledger, published
+
+
+def _rejected(message: Message) -> Row:
+    """A rejected payload as `messages` wrote it: the payload is the value, what is known of it lies in headers."""
+    told = {name: _text(value) for name, value in dict(message.headers() or ()).items()}
+    length = told.get("length") or ""
+    return {
+        "position": told.get("position") or _text(message.key()),
+        "reason": told.get("reason"),
+        "field": told.get("field"),
+        "detail": told.get("detail"),
+        "bytes_base64": base64.b64encode(message.value() or b"").decode(),
+        "length": int(length) if length.isdecimal() else None,
+        "sha256": told.get("sha256"),
+        "rejected_at": told.get("rejected_at"),
+    }
+
+
+def _text(value: bytes | str | None) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _time(millis: int) -> str:
+    """RFC 3339 in UTC."""
+    return _written(datetime.fromtimestamp(millis / 1000, UTC))
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
