@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -293,24 +292,27 @@ def test_without_a_broker_waiting_ends_with_a_sentence(monkeypatch):
     nobody.close()
 
 
+@pytest.mark.slow
 def test_a_broker_that_dies_is_waited_for_within_a_bound_and_then_all_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("streamad_connectors.kafka.voice.PATIENCE", 3.0)
+    monkeypatch.setattr("streamad_connectors.kafka.topic_reader.PATIENCE", 3.0)
     with Broker(tmp_path, properties={"broker.session.timeout.ms": 3000}) as mine, new_topics(mine) as names:
-        trainer = publisher(mine, names)
-        assert trainer.wait_until_active(20)
-        trainer.calibrate(Reference(1, 0.1, b""))
-        mine.kill()
-        began = time.monotonic()
-        with pytest.raises(WorldError) as away:
-            trainer.calibrate(Reference(1, 0.2, b""))
-        seconds = time.monotonic() - began
-        say(f"broker away: {away.value!r} after {seconds:.1f} s")
-        assert seconds < 15
-        mine.start()
-        assert trainer.wait_until_active(30)
-        trainer.calibrate(Reference(1, 0.3, b""))
-        assert [json.loads(r.value)["threshold"] for r in read_all(mine, names.control)] == [0.1, 0.3]
-        trainer.close()
+        with active(mine, names) as trainer, reading(mine, names) as updates:
+            trainer.publish(1, files(1))
+            assert updates.poll() == [promoted(1)]
+            mine.kill()
+            began = time.monotonic()
+            with pytest.raises(WorldError, match=r"no Kafka broker at .* answered within 3 s"):
+                trainer.publish(2, files(2))
+            with pytest.raises(WorldError, match="publishing the calibration of version 1: "):
+                trainer.calibrate(Reference(1, 0.1, b""))
+            assert time.monotonic() - began < 15
+            assert updates.poll() == []
+            mine.start()
+            assert trainer.wait_until_active(30)
+            trainer.publish(2, files(22))
+            assert wait_for_news(updates) == [Promoted(2, files(22))]
+        assert first_news(mine, names) == [Promoted(2, files(22))]
 
 
 def test_a_right_that_is_missing_is_named(broker, names):

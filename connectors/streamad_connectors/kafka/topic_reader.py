@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamad.errors import StreamadError, WorldError
 from streamad_connectors.kafka.connection import (
@@ -16,7 +16,6 @@ from streamad_connectors.kafka.connection import (
     Right,
     check_reachable,
     connect,
-    kafka_errors,
     lacking,
     streamad_error,
     unreached,
@@ -34,6 +33,7 @@ _WAIT_MS = 100
 """A broker answers a fetch when there is something, or after this time."""
 
 _TURN = 0.05
+_ATTEMPT = 1.0
 _AT_ONCE = 10_000
 _SILENCE = 2.0
 """Seconds of reading until it is said how far it came."""
@@ -87,10 +87,18 @@ class TopicReader:
         self._connection.client.close()
 
     def _end(self, topic: str) -> int:
-        """Where the first message that is not committed is, or will be."""
-        with kafka_errors(f"reading topic {topic}", self._connection.events):
-            _, end = self._connection.client.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE)
-        return end
+        """Where the first message that is not committed is, or will be. A broker that comes back is waited for."""
+        place, deadline = TopicPartition(topic, 0), time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._connection.client.get_watermark_offsets(place, timeout=_ATTEMPT)[1]
+            except KafkaException as failed:
+                error = failed.args[0]
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise self._trouble(error, topic)
+            if time.monotonic() > deadline:  # without a broker even a topic that we know is called unknown
+                raise unreached(self._connection.events, PATIENCE)
+            time.sleep(_TURN)
 
     def _take(self, timeout: float) -> list[Message]:
         met = self._connection.client.consume(_AT_ONCE, timeout)
