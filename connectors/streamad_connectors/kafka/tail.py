@@ -7,9 +7,10 @@ import time
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from streamad.ports import Idle, Positions
+from streamad.ports import Idle, Positions, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
+from streamad_connectors.kafka.gauge import Gauge, Place
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 
@@ -31,10 +32,15 @@ class KafkaTail:
         self._topic, self._window = topic, window
         self._consumer: Consumer = topic.connection.client
         self._next: dict[int, int] = {}
+        self._ends: dict[int, int] = {}  # those met, behind all that was read by then
+        self._gauge = Gauge(topic.name)
         self._looked = float("-inf")
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
         """See `streamad.ports.Source.poll`."""
+        self._gauge.polled(
+            self._consumer, {n: Place(at, at, self._ends.get(n, -1)) for n, at in self._next.items()}
+        )
         if not max_rows:
             return Idle()
         with kafka_errors(f"reading topic {self._topic.name}", self._topic.connection.events):
@@ -42,7 +48,15 @@ class KafkaTail:
             got = [m for m in self._consumer.consume(max_rows, timeout) if self._is_record(m)]
         for message in got:
             self._next[message.partition() or 0] = (message.offset() or 0) + 1
-        return self._topic.block(got, {}) if got else Idle()
+        if got and self._topic.connection.events.away:
+            self._topic.connection.events.answered()
+        ends = {number: end for number, end in self._ends.items() if end > self._next.get(number, end)}
+        self._next |= ends
+        return self._topic.block(got, ends) if got or ends else Idle()
+
+    def figures(self, positions: Positions) -> SourceFigures:
+        """See `streamad.ports.WatchedSource.figures`."""
+        return self._gauge.figures(positions, away=self._topic.connection.events.away)
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`; what is not named goes on where it is."""
@@ -62,7 +76,7 @@ class KafkaTail:
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
-        self._looked = now
+        self._looked, self._gauge.settled = now, True
         partitions = (
             self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name].partitions
         )
@@ -81,6 +95,7 @@ class KafkaTail:
         else:
             self._consumer.incremental_assign([self._topic.place(number, offset)])
         self._next[number] = offset
+        self._ends.pop(number, None)
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()
@@ -89,7 +104,10 @@ class KafkaTail:
         if error.name() == "_AUTO_OFFSET_RESET":
             self._looked = float("-inf")  # what was to be read next is gone: look again where it begins
             self._next.pop(message.partition() or 0, None)
+            self._ends.pop(message.partition() or 0, None)
             self._consumer.incremental_unassign([self._topic.place(message.partition() or 0, 0)])
-        elif error.name() != "_PARTITION_EOF":
+        elif error.name() == "_PARTITION_EOF":
+            self._ends[message.partition() or 0] = message.offset() or 0
+        else:
             self._topic.heed(error)
         return False
