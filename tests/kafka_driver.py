@@ -101,12 +101,13 @@ class Driver:
                 self.alerts.append({"event_id": event, "key": None, "reasons": [], "record": {"n": number}})
         self.open_rows += len(block)
         self.positions |= block.cursors
+        self.moved |= block.cursors.keys()
 
     def commit(self):
         """Whether it was not rolled back."""
         self.ender.alerts = bool(self.alerts)
         try:
-            self.sink.commit(Commit(self.positions, 0, alerts=self.alerts))
+            self.sink.commit(Commit(self.positions, 0, alerts=self.alerts, moved=self.moved))
         except CommitAbortedError as error:
             self.log(f"aborted: {error}")
             return False
@@ -119,6 +120,7 @@ class Driver:
     def drop(self):
         """Begin a new batch."""
         self.positions, self.alerts, self.open_rows = dict(self.committed), [], 0
+        self.moved = set()
 
     def release(self, partitions):
         """Within `poll`: the engine's thread would commit what it has of them."""

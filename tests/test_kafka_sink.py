@@ -82,10 +82,14 @@ class World:
         assert sink.restore() is None
         return sink
 
-    def commit(self, alerts=(), **offsets):
-        """A `Commit` up to these offsets: ``p0=5``."""
-        positions = {f"{self.records}/{name[1:]}": {"offset": offset} for name, offset in offsets.items()}
-        return Commit(positions, 0, alerts=[alert(n) if isinstance(n, int) else n for n in alerts])
+    def commit(self, alerts=(), moved=None, **offsets):
+        """A `Commit` up to these offsets, ``p0=5``, which moved all of the partitions or those named, ``["p0"]``."""
+        positions = {self._named(name): {"offset": offset} for name, offset in offsets.items()}
+        told = [alert(n) if isinstance(n, int) else n for n in alerts]
+        return Commit(positions, 0, alerts=told, moved=None if moved is None else [*map(self._named, moved)])
+
+    def _named(self, name):
+        return f"{self.records}/{name[1:]}"
 
     def seen(self):
         """The numbers of the alerts that a reader sees, and the group's offsets."""
@@ -175,7 +179,7 @@ def test_there_is_no_transaction_when_nothing_moved(world):
     sink = world.sink()
     sink.commit(world.commit([1], p0=2))
     before = end_offsets(world.broker, world.topics.alerts)
-    sink.commit(world.commit(p0=2))
+    sink.commit(world.commit(p0=2, moved=[]))
     sink.commit(world.commit())
     assert end_offsets(world.broker, world.topics.alerts) == before
     assert sink.figures["transactions"] == 1
@@ -193,7 +197,7 @@ def test_only_offsets_that_moved_are_sent(world):
     sink = world.sink(member)
     sink.commit(world.commit(p0=2, p1=2))
     member.commit([TopicPartition(world.records, 1, 9)])  # somebody else, to whom it went meanwhile
-    sink.commit(world.commit(p0=3, p1=2))
+    sink.commit(world.commit(p0=3, p1=2, moved=["p0"]))
     assert world.seen() == ([], {0: 3, 1: 9})
 
 
@@ -204,7 +208,7 @@ def test_what_is_known_of_a_partition_that_is_elsewhere_and_did_not_move_does_no
     member.owned = {f"{world.records}/0"}
     member.commit([TopicPartition(world.records, 1, 9)])  # the one that has it now
     for offset in (2, 3):
-        sink.commit(world.commit(p0=offset, p1=5))
+        sink.commit(world.commit(p0=offset, p1=5, moved=["p0"]))
     assert world.seen() == ([], {0: 3, 1: 9})
 
 

@@ -54,7 +54,8 @@ class Committer:
         step = self._feed.on_step
         step("commit.1")
         transaction = self.open
-        positions = self.positions | transaction.positions()
+        moved = transaction.positions()
+        positions = self.positions | moved
         counters = self._counted(transaction)
         quality = self.quality.copy()
         for scored in transaction.batches:
@@ -86,11 +87,12 @@ class Committer:
                 attached=self.met,
                 applied=self._in_force.applied,
                 versions=self._in_force.versions,
+                moved=moved.keys(),
                 handled=self._in_force.handled,
             )
         )
         step("commit.4")
-        self._elsewhere -= transaction.positions().keys()
+        self._elsewhere -= moved.keys()
         self.positions, self.records, self.finished = positions, records, finished
         self.counters, self.quality = counters, quality
         self._window, self._outcomes = window, outcomes

@@ -26,12 +26,11 @@ _UNTOLD_BYTES = 1_000_000
 class KafkaSink:
     """Implements `streamad.ports.Sink`. Keeps no state: where to go on is the group's to know.
 
-    Offsets are those of records that were scored since the last commit, and of partitions owned now.
+    Offsets are those that the commit moved, of partitions owned now.
     """
 
     def __init__(self, member: Member, writer: Deliveries, topics: Topics, limits: Limits) -> None:
         self._member, self._writer, self._topics, self._limits = member, writer, topics, limits
-        self._offsets: dict[str, int] = {}  # as last committed from here, whoever owns the partition now
         self._transactions = self._aborted = self._started_over = 0
         self._last_ms = 0.0
 
@@ -76,18 +75,14 @@ class KafkaSink:
         """Whether there was anything to move."""
         metadata = self._member.group_metadata()  # first: if it is put out from here on, the broker refuses
         owned = frozenset(self._member.owned)
-        offsets = self._new_offsets(commit.positions)
+        moved = commit.positions.keys() if commit.moved is None else commit.moved
+        offsets = {name: int(commit.positions[name]["offset"]) for name in moved}
         if lost := sorted(offsets.keys() - owned):
             raise CommitAbortedError(f"{', '.join(lost)}: somebody else's by now")
         said = [*messages(commit, self._topics, self._limits)]
         if said or offsets:
             self._writer.move(said, [_place(*offset) for offset in offsets.items()], metadata)
-        self._offsets |= offsets
         return bool(said or offsets)
-
-    def _new_offsets(self, positions: Positions) -> dict[str, int]:
-        offsets = {name: int(cursor["offset"]) for name, cursor in positions.items()}
-        return {name: offset for name, offset in offsets.items() if offset != self._offsets.get(name)}
 
 
 def _place(partition: str, offset: int) -> TopicPartition:
