@@ -31,7 +31,7 @@ from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics
 
 ARTIFACT_BYTES = 2 << 30
-"""The largest artifact that is fetched."""
+"""The largest artifact that is fetched; while its files are put together, twice as much memory is taken."""
 
 LABEL_BYTES = 1 << 20
 """The largest label that is read."""
