@@ -567,7 +567,8 @@ def test_who_may_not_join_the_group_is_told_so(feed):
     member = one.member(brokers=one.broker.secure_bootstrap, client=login | secret)
     with pytest.raises(UserError) as caught:
         polled(member)
-    assert str(caught.value) == f"reading topic {one.topic}: a right on the group is missing"
+    said = f"the right Read on group {one.group} is missing: give it to the user nobody"
+    assert str(caught.value) == f"reading topic {one.topic}: {said}"
 
 
 def test_closing_is_quick_and_leaves_the_partitions_to_the_others_at_once(feed):
