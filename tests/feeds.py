@@ -58,6 +58,14 @@ def write_config(folder, **changes):
     return path
 
 
+def write_kafka_config(folder, source, **changes):
+    """As `write_config`, with KDD lines from a topic."""
+    path = write_config(folder, **changes)
+    tree = yaml.safe_load(path.read_text()) | {"source": {"type": "kafka", "format": "kdd"} | source}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
 def write_log(folder, records, *, seed=5, share=0.05, junk=0):
     """`records` lines of traffic in `folder`/kdd.log; every `junk`-th one is cut short."""
     lines = generate_lines(seed, 0, records, anomaly_share=share).splitlines(keepends=True)

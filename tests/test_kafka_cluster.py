@@ -10,7 +10,7 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from feeds import FEED, write_config, write_log
+from feeds import FEED, write_kafka_config, write_log
 from kafka_topics import committed, end_offsets, produce, read_all
 from processes import start, wait_for
 
@@ -27,21 +27,13 @@ class Running:
         self.folder, self.broker, self.records = folder, broker, records
         self.topics = names
         self._processes = {}
-        self.config = write_config(
+        self.config = write_kafka_config(
             folder,
-            source={
-                "type": "kafka",
-                "brokers": broker.bootstrap,
-                "topic": records,
-                "group": f"group-{records}",
-                "paths": None,
-            },
+            {"brokers": broker.bootstrap, "topic": records, "group": f"group-{records}"},
             state={"type": "kafka", "topics": names, "create_topics": True},
             training={"warm_up": {"records": 2000}, "window": {"records": 3000}, "every_records": None},
             limits={"batch_records": 512, "commit_batches": 1},
         )
-        tree = self.config.read_text().replace("  paths: null\n", "").replace("  paths:\n", "")
-        self.config.write_text(tree)
 
     def start(self, name):
         command = (

@@ -138,3 +138,5 @@ class ClusterContext:
     window_records: int
     """Records that a trainer's window holds: where its source begins."""
     keep_versions: int
+    on_step: Callable[[str], None] = lambda _step: None
+    """Told the name of each step of a commit; the crash tests kill the process in it."""

@@ -16,6 +16,7 @@ from streamad.learning.labels import LabelBook
 from streamad.ports import ClusterContext, ClusterPlugin, Sink, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
+from streamad.runtime.breaker import Breaker, PartitionBreaker
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
 from streamad.runtime.feed import Feed, LearningFeed
@@ -54,7 +55,8 @@ class Member:
             stack.callback(sink.close)
             stack.callback(updates.close)
             sink.restore()
-            feed = Feed(**self._parts(source, sink))
+            breaker = PartitionBreaker(self.config.limits, source)
+            feed = Feed(**self._parts(source, sink, breaker))
             published = Published(updates, folder, self.config.feed, self.config.schema_)
             yield Engine(feed, Follower(feed, published), self.job.stop)
 
@@ -77,7 +79,7 @@ class Member:
             jobs = folder / "jobs"
             jobs.mkdir()
             feed = LearningFeed(
-                **self._parts(source, NoSink()),
+                **self._parts(source, NoSink(), Breaker()),
                 buffer=Buffer(
                     training.window.records,
                     len(schema.numbers),
@@ -94,7 +96,7 @@ class Member:
             published = Published(updates, artifacts, config.feed, schema)
             yield Engine(feed, Tutor(feed, published, publisher, lookup, artifacts), self.job.stop)
 
-    def _parts(self, source: Source, sink: Sink) -> dict[str, Any]:
+    def _parts(self, source: Source, sink: Sink, breaker: Breaker) -> dict[str, Any]:
         """What the engine of either works with."""
         job, config, clock = self.job, self.config, Clock()
         dictionary = Dictionary(config.schema_.categories)
@@ -115,6 +117,7 @@ class Member:
             "clock": clock,
             "source": source,
             "reader": reader,
+            "breaker": breaker,
             "decoder": decoder,
             "dictionary": dictionary,
             "book": LabelBook(config.feed, decoder, None, config.training.window.labeled),
@@ -156,6 +159,7 @@ def member(job: Job) -> Member:
         source=source_context(job, config, handover),
         window_records=config.training.window.records,
         keep_versions=config.keep.versions,
+        on_step=lambda step: job.on_step(f"sink.{step}"),
     )
     state = validated(job.config, plugin.options, config.state, "state")
     return Member(job, config, plugin, state, source, context, handover)

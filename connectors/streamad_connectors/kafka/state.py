@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,20 +15,31 @@ from streamad.ports import (
     ClusterContext,
     ClusterPlugin,
     Desk,
+    Finding,
     Lookup,
     Publisher,
+    Role,
     SharedSource,
     Sink,
     Source,
     Updates,
 )
 from streamad.records.schema import Section
+from streamad_connectors.kafka.checking import Reading, Sharing, check_scorer, check_trainer
 from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.desk import KafkaDesk
+from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.publisher import KafkaPublisher
 from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings
 from streamad_connectors.kafka.sink import open_sink
-from streamad_connectors.kafka.source import KafkaOptions, is_topic, open_lookup, open_member, open_tail
+from streamad_connectors.kafka.source import (
+    KafkaOptions,
+    group_of,
+    is_topic,
+    open_lookup,
+    open_member,
+    open_tail,
+)
 from streamad_connectors.kafka.topics import Topics, check, create_missing
 from streamad_connectors.kafka.updates import KafkaUpdates
 
@@ -67,14 +79,14 @@ def _open_scorer(
     state: StateOptions, source: KafkaOptions, context: ClusterContext
 ) -> tuple[SharedSource, Sink, Updates]:
     client, topics = _ready(state, source, context)
-    named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
     member = open_member(source, context.source, alone=False)
     sink = open_sink(
         client,
         _folder(context),
         topics,
         member,
-        transactional_id=named if state.delivery == "exactly_once" else None,
+        transactional_id=_scorer_name(state, context),
+        on_step=context.on_step,
     )
     return member, sink, KafkaUpdates(client, _folder(context), topics, key=_key(state))
 
@@ -99,6 +111,23 @@ def _open_trainer(
 def _open_desk(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> Desk:
     client, topics = _named(state, source, context)
     return KafkaDesk(client, source, topics, context, key=_key(state))
+
+
+def _check(state: StateOptions, source: KafkaOptions, context: ClusterContext, role: Role) -> list[Finding]:
+    client, topics = _named(state, source, context)
+    folder = _folder(context)
+    sharing = Sharing(client, folder, topics, create=state.create_topics, name=_scorer_name(state, context))
+    if role == "scorer":
+        return check_scorer(Reading(source, folder, source.topic, group_of(source, context.source)), sharing)
+    trainer = trainers_of(context.feed)
+    sharing = replace(sharing, name=trainer, group=trainer)
+    return check_trainer(Reading(source, folder, source.topic, None), sharing)
+
+
+def _scorer_name(state: StateOptions, context: ClusterContext) -> str | None:
+    """The transactional id, None where nothing is written under one."""
+    named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
+    return named if state.delivery == "exactly_once" else None
 
 
 def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
@@ -140,5 +169,9 @@ def _key(state: StateOptions) -> bytes | None:
 
 
 plugin = ClusterPlugin(
-    options=StateOptions, open_scorer=_open_scorer, open_trainer=_open_trainer, open_desk=_open_desk
+    options=StateOptions,
+    open_scorer=_open_scorer,
+    open_trainer=_open_trainer,
+    open_desk=_open_desk,
+    check=_check,
 )
