@@ -153,6 +153,10 @@ def _running(commands: Commands) -> None:
     run.add_argument("--seed", type=_seed, default=0, metavar="N")
     trainer = _command(commands, "trainer", "running:trainer", "the trainer of a cluster, alone")
     trainer.add_argument("--seed", type=_seed, default=0, metavar="N")
+    for start in (run, trainer):
+        start.add_argument(
+            "--check", action="store_true", help="say what a start would lack, and start nothing"
+        )
     replay = _command(commands, "replay", "running:replay", "run historical logs through at full speed")
     replay.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="read these in place of the source's"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
+from streamad.commands.checking import check
 from streamad.commands.screen import console, ndjson, piped
 from streamad.config import load_config
 from streamad.errors import StoreError, UserError
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         origin=args.origin,
     )
+    if args.check:
+        return check(job, "scorer")
     if isinstance(config.state, dict):
         with stop_on_signals(job.stop), member(job).scorer() as engine:
             return _run(engine, state=config.state["type"])
@@ -58,6 +61,8 @@ def trainer(args: argparse.Namespace) -> int:
     """The trainer of a cluster: stands by until it is the active one, then learns until SIGTERM."""
     configure_logs(load_config(args.config, tuple(args.set)).log)
     job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
+    if args.check:
+        return check(job, "trainer")
     with stop_on_signals(job.stop), member(job).trainer() as engine:
         return 0 if engine is None else _run(engine, role="trainer")
 

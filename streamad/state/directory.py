@@ -215,11 +215,10 @@ def _pid(descriptor: int) -> int:
 
 def _settle(state: StateDirectory, *, any_schema: bool) -> None:
     """Check what is there, or write down what this state is; needs the lock."""
-    described = _described(state.path)
-    if described is None:
+    if _described(state.path) is None:
         _describe(state)
     else:
-        _check(state, described, any_schema=any_schema)
+        check_fits(state, find_state(state.path), any_schema=any_schema)
     for folder in (state.artifacts, state.jobs):
         _private_folder(folder)
     remove_leftovers(state.artifacts)
@@ -261,15 +260,16 @@ def _described(path: Path) -> dict[str, Any] | None:
     return described
 
 
-def _check(state: StateDirectory, described: Mapping[str, Any], *, any_schema: bool) -> None:
-    if described["feed"] != state.feed:
-        raise StateError(f"{state.path} belongs to the feed {described['feed']!r}, not to {state.feed!r}")
-    if described["made_by"] != state.made_by:
+def check_fits(state: StateDirectory, there: StateDirectory, *, any_schema: bool = False) -> None:
+    """Raise `StateError` where what is there is not what the state is to be."""
+    if there.feed != state.feed:
+        raise StateError(f"{state.path} belongs to the feed {there.feed!r}, not to {state.feed!r}")
+    if there.made_by != state.made_by:
         raise StateError(
-            f"{state.path} was made by {described['made_by']}: {state.made_by} needs its own (--state DIR)"
+            f"{state.path} was made by {there.made_by}: {state.made_by} needs its own (--state DIR)"
         )
-    if described["schema"] != state.schema and not any_schema:
-        changes = _schema_changes(described["schema"], state.schema)
+    if there.schema != state.schema and not any_schema:
+        changes = _schema_changes(there.schema, state.schema)
         fresh = "--fresh starts anew and keeps the labels"
         remedy = fresh if state.made_by == "replay" else "streamad fit --new-schema takes it over"
         raise StateError(f"the schema changed since {state.path} was made: {changes} ({remedy})")

@@ -66,7 +66,7 @@ def open_feed(job: Job) -> Iterator[Live]:
         handover = Handover()
         options, source = open_source(job, config, handover)
         stack.callback(source.close)
-        outlets = _open_outlets(job, config)
+        outlets = open_outlets(job, config)
         check_inputs(job, config)
         where = state_path(config, job.config, job.state)
         held = stack.enter_context(
@@ -171,7 +171,7 @@ def _build(
 # ---- source and sinks ----------------------------------------------------------------------------
 
 
-def _open_outlets(job: Job, config: Config) -> list[tuple[str, Outlet]]:
+def open_outlets(job: Job, config: Config) -> list[tuple[str, Outlet]]:
     """The config's sinks, each with the name under which the store keeps its mark."""
     outlets = []
     for number, tree in enumerate(config.sinks):

@@ -103,7 +103,7 @@ def open_sink(
 
     Raises `UserError` and `WorldError`. `on_step` is told each step of a commit, for tests.
     """
-    limits = _limits(client, folder, topics)
+    limits = sizes(client, folder, topics)
     settings = producer_settings(client, folder)
     writer = (
         Deliveries(client, settings, limits, member, on_step)
@@ -113,7 +113,7 @@ def open_sink(
     return KafkaSink(member, writer, topics, limits)
 
 
-def _limits(client: KafkaClient, folder: Path, topics: Topics) -> Limits:
+def sizes(client: KafkaClient, folder: Path, topics: Topics) -> Limits:
     """What the topics take, and the client may be told to write. Raises `UserError` and `WorldError`."""
     names = [topics.alerts, topics.rejected, topics.candidates]
     settings = admin_settings(client, folder)

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from confluent_kafka import Consumer
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from streamad.ports import Sampling, Source, SourceContext, SourceOptions, SourcePlugin
+from streamad.ports import Finding, Sampling, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.sample import Sample
+from streamad_connectors.kafka.checking import Reading, check_reading
 from streamad_connectors.kafka.connection import Connection, check_reachable, connect, kafka_errors
 from streamad_connectors.kafka.lookup import LOOKING_UP, KafkaLookup
 from streamad_connectors.kafka.member import KafkaSource
@@ -149,4 +150,8 @@ def _sample(options: KafkaOptions, context: SourceContext) -> Sample:
     return sample_topic(options, context.folder, options.topic)
 
 
-plugin = SourcePlugin(options=KafkaOptions, open=_open, sampling=Sampling(address, _sample))
+def _check(options: KafkaOptions, context: SourceContext) -> list[Finding]:
+    return check_reading(Reading(options, context.folder, options.topic, group_of(options, context)))
+
+
+plugin = SourcePlugin(options=KafkaOptions, open=_open, sampling=Sampling(address, _sample), check=_check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 
 from streamad.errors import WorldError
 from streamad_connectors.kafka.connection import PATIENCE, Connection, kafka_errors, streamad_error
+from streamad_connectors.kafka.events import in_words
 
 SMALLEST_MESSAGE = 128 << 10
 """Bytes that a message of the models' and the control topic must be allowed at least. A model is described in one
@@ -60,20 +61,47 @@ def create_missing(admin: Connection[AdminClient], topics: Topics, replication: 
 
     Returns their names, when all brokers' partitions have leaders. Raises `UserError` and `WorldError`.
     """
-    known = _known(admin)
-    missing = [
-        NewTopic(name, shape.partitions, replication, config=dict(shape.settings))
-        for name, shape in _shapes(topics).items()
-        if name not in known
-    ]
-    if not missing:
+    wanted = _new(topics, missing(admin, topics), replication)
+    if not wanted:
         return []
-    answers = admin.client.create_topics(missing, request_timeout=PATIENCE)
+    answers = admin.client.create_topics(wanted, request_timeout=PATIENCE)
     for name, answer in answers.items():
         with kafka_errors(f"making topic {name}", admin.events):
             answer.result()
     _await_leaders(admin, [*answers])
     return [*answers]
+
+
+def missing(admin: Connection[AdminClient], topics: Topics) -> list[str]:
+    """Those that do not exist, or may not be seen. Raises `UserError` and `WorldError`."""
+    known = _known(admin)
+    return [name for name in topics if name not in known]
+
+
+def why_not_made(
+    admin: Connection[AdminClient], topics: Topics, names: Collection[str]
+) -> dict[str, str | None]:
+    """Of each of these topics why the brokers would not make it, None where they would. Makes none."""
+    if not names:
+        return {}
+    answers = admin.client.create_topics(
+        _new(topics, names, -1), request_timeout=PATIENCE, validate_only=True
+    )
+    reasons: dict[str, str | None] = dict.fromkeys(names)
+    for name, answer in answers.items():
+        try:
+            answer.result()
+        except KafkaException as failed:
+            reasons[name] = in_words(failed.args[0].str(), admin.events.secrets)
+    return reasons
+
+
+def _new(topics: Topics, names: Collection[str], replication: int) -> list[NewTopic]:
+    shapes = _shapes(topics)
+    return [
+        NewTopic(name, shapes[name].partitions, replication, config=dict(shapes[name].settings))
+        for name in names
+    ]
 
 
 def _await_leaders(admin: Connection[AdminClient], names: Sequence[str]) -> None:
@@ -85,16 +113,19 @@ def _await_leaders(admin: Connection[AdminClient], names: Sequence[str]) -> None
         time.sleep(0.05)
 
 
-def check(admin: Connection[AdminClient], topics: Topics) -> list[str]:
-    """What is wrong with them, each problem in one sentence with its remedy. Raises `WorldError` without an answer."""
+def check(admin: Connection[AdminClient], topics: Topics, apart: Collection[str] = ()) -> list[str]:
+    """What is wrong with them, apart from some, each problem in one sentence with its remedy.
+
+    Raises `WorldError` without an answer.
+    """
     known = _known(admin)
     shapes = _shapes(topics)
     settings = topic_settings(admin, [name for name in shapes if name in known])
     problems: list[str] = []
     for name, shape in shapes.items():
-        if name not in known:
+        if name not in known and name not in apart:
             problems.append(_missing(name, shape))
-        elif shape.partitions > 0:
+        elif name in known and shape.partitions > 0:
             problems += _unlike(name, shape, known[name], settings[name])
     return problems
 
