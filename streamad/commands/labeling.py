@@ -5,29 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
-from streamad.commands.stored import stored
+from streamad.commands.giving import Giver
+from streamad.commands.lately import lately
+from streamad.commands.stored import Clustered, opened
 from streamad.errors import UserError
+from streamad.learning.given import said
 from streamad.learning.label_file import give_labels
 from streamad.learning.query import choose
+from streamad.runtime.clock import Clock
+from streamad.scoring.alerts import signature
+from streamad.state.pool import PoolRow
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from streamad.state.pool import PoolRow
-    from streamad.state.store import Store
+    from streamad.learning.label_file import TakesLabels
+    from streamad.state.labels import Outcome
 
-_BECAME = {
+    Words = Mapping[Outcome, str]
+
+_BECAME: Words = {
     "added": "taken",
     "known": "known already, nothing changed",
     "waiting": "taken, but waits for its record, which is not kept here",
 }
+_IN_CLUSTER: Words = {"added": "taken", "waiting": "taken, and the trainer adds its record"}
 
 
 def queue(args: argparse.Namespace) -> None:
     """The events most worth an analyst's look now."""
-    with stored(args).reader() as reader:
-        rows = choose(reader.queue_rows(), max(args.limit, 0))
+    feed = opened(args)
+    if isinstance(feed, Clustered):
+        rows = choose(_unlabeled(feed), max(args.limit, 0))
+    else:
+        with feed.reader() as reader:
+            rows = choose(reader.queue_rows(), max(args.limit, 0))
     if args.json or screen.piped():
         for row in rows:
             screen.ndjson(_question(row))
@@ -36,6 +49,34 @@ def queue(args: argparse.Namespace) -> None:
         screen.remark("answer with: streamad label CONFIG EVENT anomaly|normal")
     else:
         screen.remark("nothing to ask about yet")
+
+
+def _unlabeled(feed: Clustered) -> list[PoolRow]:
+    """Of the newest candidates and alerts of a cluster those without a verdict."""
+    with feed.desk("labels") as desk:
+        given = said(feed.config.feed, desk.newest("labels", 0))
+        verdicts = {event: verdict for event, verdict, _ in given}
+        rows = [_pool_row(n, row, feed) for n, row in enumerate(lately(desk).rows())]
+    return [row for row in rows if verdicts.get(row.event_id, "withdrawn") == "withdrawn"]
+
+
+def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered) -> PoolRow:
+    """A candidate or an alert as the pool of a state directory would have it."""
+    kind = row.get("kind", "alert")
+    return PoolRow(
+        n=n,
+        event_id=row["event_id"],
+        key=row["key"],
+        kind=kind,
+        record_number=None,
+        score=row["score"],
+        p_value=row["p_value"],
+        probability=row["anomaly_probability" if kind == "alert" else "probability"],
+        signature=row.get("signature") or signature(row["record"], feed.config.schema_),
+        reasons=row["reasons"],
+        record=row["record"],
+        labeled=False,
+    )
 
 
 def _question(row: PoolRow) -> dict[str, Any]:
@@ -65,25 +106,30 @@ def label(args: argparse.Namespace) -> int:
     single = args.event is not None
     if single == (args.file is not None) or (single and args.verdict is None):
         raise UserError("label needs an event and its verdict (anomaly, normal or withdrawn), or --from FILE")
-    with stored(args).writer() as store:
-        return _one(store, args) if single else _many(store, args)
+    feed, give = opened(args), _one if single else _many
+    if isinstance(feed, Clustered):
+        with feed.desk() as desk:
+            screen.remark(f"writing to {desk.where('labels')}")
+            return give(Giver(desk, feed.config.feed, Clock().text()), args, _IN_CLUSTER)
+    with feed.writer() as store:
+        return give(store, args, _BECAME)
 
 
-def _one(store: Store, args: argparse.Namespace) -> int:
+def _one(store: TakesLabels, args: argparse.Namespace, words: Words) -> int:
     given = {"event_id": args.event, "label": args.verdict, "analyst": args.analyst, "note": args.note}
     (became,) = store.add_labels([given])
-    if became.outcome not in _BECAME:
+    if became.outcome not in words:
         raise UserError(screen.safe(became.detail))
     if screen.piped():
         screen.ndjson({"event_id": became.event_id, "label": args.verdict, "outcome": became.outcome})
     else:
-        screen.show(f"{became.event_id} {args.verdict}: {_BECAME[became.outcome]}")
+        screen.show(f"{became.event_id} {args.verdict}: {words[became.outcome]}")
     return 0
 
 
-def _many(store: Store, args: argparse.Namespace) -> int:
+def _many(store: TakesLabels, args: argparse.Namespace, words: Words) -> int:
     outcomes, problems = give_labels(store, args.file)
-    became = {outcome: outcomes[outcome] for outcome in ("added", "known", "waiting")}
+    became = {outcome: outcomes[outcome] for outcome in words}
     _report(became | {"refused": len(problems)})
     for problem in problems:
         screen.remark(f"streamad: {args.file}: {problem}")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
-from streamad.commands.stored import Stored, stored
+from streamad.commands.stored import Stored, opened
 from streamad.errors import UserError
-from streamad.state.artifacts import read_artifact
+from streamad.state.artifacts import read_artifact, write_files
 from streamad.state.times import format_time
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from streamad.ports import Desk, KeptVersion
     from streamad.state.store import Store
     from streamad.state.versions import Version
 
@@ -26,10 +29,18 @@ _HEADER = ("VERSION", "STATUS", "MADE", "FROM RECORD", "PARENT", "NUMBERS")
 
 def models(args: argparse.Namespace) -> None:
     """List or show versions, or ask the feed's process for another one."""
-    feed = stored(args)
+    feed = opened(args)
     if args.action in ("list", "rollback") and args.version is not None:
         raise UserError(f"models {args.action} takes no version")
-    {"list": _list, "show": _show, "promote": _ask, "rollback": _ask}[args.action](feed, args)
+    if args.action == "promote" and args.version is None:
+        raise UserError("models promote needs a version; models list names them")
+    if isinstance(feed, Stored):
+        {"list": _list, "show": _show, "promote": _ask, "rollback": _ask}[args.action](feed, args)
+        return
+    at_desk: dict[str, Callable[[Desk, argparse.Namespace], None]]
+    at_desk = {"list": _list_kept, "show": _show_kept, "promote": _ask_trainer, "rollback": _ask_trainer}
+    with feed.desk("control") as desk:
+        at_desk[args.action](desk, args)
 
 
 def _machine(args: argparse.Namespace) -> bool:
@@ -92,9 +103,18 @@ def _show(feed: Stored, args: argparse.Namespace) -> None:
     if not versions[wanted].kept:
         raise UserError(f"the files of version {wanted} were removed (keep.versions)")
     path = feed.state.artifact(wanted)
-    manifest, tensors = read_artifact(path)
-    described = _described(versions[wanted]) | {key: manifest[key] for key in _TELLING if key in manifest}
-    described |= {"weights": sum(tensor.size for tensor in tensors.values()), "path": str(path)}
+    described = _described(versions[wanted]) | _told(path) | {"path": str(path)}
+    _show_facts(described, args)
+
+
+def _told(artifact: Path) -> dict[str, Any]:
+    """What an artifact tells of itself."""
+    manifest, tensors = read_artifact(artifact)
+    told = {key: manifest[key] for key in _TELLING if key in manifest}
+    return told | {"weights": sum(tensor.size for tensor in tensors.values())}
+
+
+def _show_facts(described: Mapping[str, Any], args: argparse.Namespace) -> None:
     if _machine(args):
         screen.ndjson(described)
     else:
@@ -108,8 +128,6 @@ def _fact(value: object) -> str:
 
 
 def _ask(feed: Stored, args: argparse.Namespace) -> None:
-    if args.action == "promote" and args.version is None:
-        raise UserError("models promote needs a version; models list names them")
     with feed.writer() as store:
         if feed.state.made_by == "replay" and _is_finished(store):
             raise UserError("this replay is finished; streamad run --from takes its active version along")
@@ -131,3 +149,55 @@ def _is_finished(store: Store) -> bool:
     """Whether the replay has met its last record, so that no engine takes a request any more."""
     restored = store.restore()
     return restored is not None and bool(restored[1]["engine"]["finished"])
+
+
+# ---- in a cluster ------------------------------------------------------------------------------------
+
+
+def _list_kept(desk: Desk, args: argparse.Namespace) -> None:
+    versions = [_kept(version) for version in desk.versions()]
+    if _machine(args):
+        for version in versions:
+            screen.ndjson(version)
+    elif versions:
+        header = ("VERSION", "STATUS", "PUBLISHED", "BYTES")
+        screen.table(
+            [header, *([f"{v:,}" if k == "bytes" else v for k, v in version.items()] for version in versions)]
+        )
+    else:
+        screen.remark("no version yet")
+
+
+def _kept(version: KeptVersion) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "status": "active" if version.promoted else "retired",
+        "published_at": version.published_at,
+        "bytes": version.bytes,
+    }
+
+
+def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
+    versions = {version.number: version for version in desk.versions()}
+    wanted = args.version
+    if wanted is None:
+        wanted = next((version.number for version in versions.values() if version.promoted), None)
+        if wanted is None:
+            raise UserError("no version is promoted yet")
+    with tempfile.TemporaryDirectory(prefix="streamad-") as folder:
+        artifact = Path(folder) / "artifact"
+        write_files(artifact, desk.files(wanted))
+        _show_facts(_kept(versions[wanted]) | _told(artifact), args)
+
+
+def _ask_trainer(desk: Desk, args: argparse.Namespace) -> None:
+    wanted, active = desk.ask(args.version), desk.standing().active
+    when = {
+        True: "the active trainer takes it",
+        False: "no trainer is active now, the next one takes it",
+        None: "the active trainer takes it, if there is one",
+    }[active]
+    if _machine(args):
+        screen.ndjson({"request": args.action, "version": wanted, "trainer": active})
+    else:
+        screen.show(f"{args.action} to version {wanted} is asked for; {when}")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-from itertools import groupby
+from collections import Counter
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
-from streamad.commands.stored import stored
+from streamad.commands.shapes import Alert, sound
+from streamad.commands.stored import Clustered, opened
+from streamad.state.schema import dump
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from streamad.ports import Desk
     from streamad.state.queries import Line, Reader
+
+    Show = Callable[[Iterable[str]], None]
 
 _PAGE = 1000
 _FOLLOW_SECONDS = 0.5
@@ -23,13 +29,36 @@ _FOLLOW_SECONDS = 0.5
 def alerts(args: argparse.Namespace) -> None:
     """The newest alerts, oldest of them first; with ``--follow`` also those to come."""
     show = screen.ndjson_lines if screen.piped() else _show_alerts
-    with stored(args).reader() as reader:
+    feed = opened(args)
+    if isinstance(feed, Clustered):
+        with feed.desk("alerts") as desk:
+            _alerts_of(desk, args, show)
+        return
+    with feed.reader() as reader:
         last = 0
         for page in _newest(args.limit, reader.last_alerts, reader.alerts):
             show(line.text for line in page)
             last = page[-1].n
         if args.follow:
             _follow(reader, last, show)
+
+
+def _alerts_of(desk: Desk, args: argparse.Namespace, show: Show) -> None:
+    """As `alerts`, in a cluster."""
+    for page in _pages(sound(Alert, desk.newest("alerts", args.limit))):
+        show(page)
+    try:
+        while args.follow and screen.pause(0):
+            show([dump(alert) for alert in sound(Alert, desk.follow(_FOLLOW_SECONDS))])
+    except KeyboardInterrupt:
+        return
+
+
+def _pages(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Rows as JSON, some at a time."""
+    rows = iter(rows)
+    while page := [dump(row) for row in islice(rows, _PAGE)]:
+        yield page
 
 
 def _newest(
@@ -45,7 +74,7 @@ def _newest(
         place = page[-1].n
 
 
-def _follow(reader: Reader, last: int, show: Callable[[Iterable[str]], None]) -> None:
+def _follow(reader: Reader, last: int, show: Show) -> None:
     """Show alerts as they are committed, until nobody reads them or Ctrl-C: both are how following ends."""
     try:
         while screen.pause(_FOLLOW_SECONDS):
@@ -79,13 +108,29 @@ def _alert(alert: Mapping[str, Any]) -> str:
 
 def rejected(args: argparse.Namespace) -> None:
     """The newest payloads that could not become records, oldest of them first."""
-    with stored(args).reader() as reader:
-        machine = screen.piped()
+    feed, machine = opened(args), screen.piped()
+    if isinstance(feed, Clustered):
+        with feed.desk("rejected") as desk:
+            _rejected_of(desk, args.limit, machine=machine)
+        return
+    with feed.reader() as reader:
         if not machine:
             _show_reasons(reader.rejected_reasons())
         show = screen.ndjson_lines if machine else _show_rejected
         for page in _newest(args.limit, reader.last_rejected, reader.rejected):
             show(line.text for line in page)
+
+
+def _rejected_of(desk: Desk, limit: int, *, machine: bool) -> None:
+    """As `rejected`, in a cluster, where the reasons are those of the entries shown."""
+    rows = desk.newest("rejected", limit)
+    if machine:
+        for page in _pages(rows):
+            screen.ndjson_lines(page)
+        return
+    found = list(rows)
+    _show_reasons(Counter(entry["reason"] or "unknown" for entry in found))
+    _show_rejected(map(dump, found))
 
 
 def _show_reasons(reasons: Mapping[str, int]) -> None:

@@ -6,22 +6,29 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
-from streamad.commands.stored import stored
+from streamad.commands.lately import lately
+from streamad.commands.stored import Clustered, opened
 from streamad.errors import UserError
+from streamad.learning.given import said
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from streamad.state.queries import Reader
 
 _VALUE_CHARS = 500
+_LABEL = ("event_id", "label", "analyst", "labeled_at", "note")
 
 
 def show(args: argparse.Namespace) -> None:
     """Its scores, the reasons, its labels and its record."""
-    with stored(args).reader() as reader:
-        event = _event(reader, _event_id(reader, args.event))
+    feed = opened(args)
+    if isinstance(feed, Clustered):
+        event = _event_of(feed, args.event)
+    else:
+        with feed.reader() as reader:
+            event = _event(reader, _only(reader.resolve(args.event), args.event, "kept here"))
     if screen.piped():
         screen.ndjson(event)
         return
@@ -31,10 +38,10 @@ def show(args: argparse.Namespace) -> None:
         screen.table((f"  {name}", _text(value)) for name, value in event["record"].items())
 
 
-def _event_id(reader: Reader, name: str) -> str:
-    found = reader.resolve(name)
+def _only(found: Sequence[str], name: str, where: str) -> str:
+    """The one event that an id or a key means. Raises `UserError` where there is none, or more."""
     if not found:
-        raise UserError(f"no event kept here has the id or key '{screen.safe(name)}'")
+        raise UserError(f"no event {where} has the id or key '{screen.safe(name)}'")
     if len(found) > 1:
         several = ", ".join(map(screen.safe, found))
         raise UserError(f"the key '{screen.safe(name)}' names several events: {several}")
@@ -44,17 +51,47 @@ def _event_id(reader: Reader, name: str) -> str:
 def _event(reader: Reader, event_id: str) -> dict[str, Any]:
     """All that is known about an event, what is not known being None."""
     alert, pooled, beat = _alert(reader, event_id), _pooled(reader, event_id), reader.heartbeat()
-    known = pooled | alert
+    # What is no alert was over the threshold of its time, of which only today's is known.
+    threshold = beat.counters.get("threshold") if beat else None
+    return {
+        **_described(event_id, alert, pooled, threshold),
+        "verdict": reader.verdict(event_id),
+        "labels": reader.labels_of(event_id),
+        "record": reader.record_of(event_id),
+    }
+
+
+def _event_of(feed: Clustered, name: str) -> dict[str, Any]:
+    """As `_event`, in a cluster."""
+    with feed.desk("labels") as desk:
+        known = lately(desk)
+        event_id = _only(known.resolve(name), name, f"among {known.looked}")
+        labels = said(feed.config.feed, desk.newest("labels", 0))
+        given = [(verdict, label) for event, verdict, label in labels if event == event_id]
+    alert, candidate = known.alerts.get(event_id, {}), known.candidates.get(event_id, {})
+    seen = candidate | {"anomaly_probability": candidate.get("probability")}
+    return {
+        **_described(event_id, alert, seen, None),
+        "verdict": given[-1][0] if given else None,
+        "labels": [{name: label.get(name) for name in _LABEL} for _, label in given],
+        "record": (alert or candidate)["record"],
+    }
+
+
+def _described(
+    event_id: str, alert: Mapping[str, Any], pooled: Mapping[str, Any], threshold: float | None
+) -> dict[str, Any]:
+    """What was said of an event when it was scored; verdict, labels and record have their places."""
+    known = {**pooled, **alert}
     return {
         "event_id": event_id,
         "key": known.get("key"),
         "alert": bool(alert),
-        "verdict": reader.verdict(event_id),
-        "labels": reader.labels_of(event_id),
+        "verdict": None,
+        "labels": [],
         "score": known.get("score"),
         "p_value": known.get("p_value"),
-        # What is no alert was over the threshold of its time, of which only today's is known.
-        "threshold": known.get("threshold", beat.counters.get("threshold") if beat else None),
+        "threshold": known.get("threshold", threshold),
         "anomaly_probability": known.get("anomaly_probability"),
         "detector": known.get("detector"),
         "version": known.get("version"),
@@ -62,7 +99,7 @@ def _event(reader: Reader, event_id: str) -> dict[str, Any]:
         "event_time": known.get("event_time"),
         "scored_at": known.get("scored_at"),
         "reasons": known.get("reasons", []),
-        "record": reader.record_of(event_id),
+        "record": None,
     }
 
 

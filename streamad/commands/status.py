@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
-from streamad.commands.stored import Stored, stored
-from streamad.errors import WorldError
+from streamad.commands.stored import Clustered, Stored, opened
+from streamad.errors import UserError, WorldError
+from streamad.learning.given import GivenLabels
+from streamad.ports import GivenLabel
 from streamad.runtime.clock import Clock
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _STALE_SECONDS = 30.0
 _FLOW = ("records_in", "scored", "rejected", "held", "in_flight")
@@ -20,15 +23,18 @@ _COUNTERS = (
     "progress",
 )  # fmt: skip
 _FIELDS_NAMED = 5
+_PARTITIONS_NAMED = 8
 
 
 def status(args: argparse.Namespace) -> int:
     """Ten lines, or one of JSON; exit code 3 where the process went silent without stopping."""
-    found = _status(stored(args), Clock().micros())
+    feed = opened(args)
+    clustered = isinstance(feed, Clustered)
+    found = _cluster(feed) if isinstance(feed, Clustered) else _status(feed, Clock().micros())
     if args.json or screen.piped():
         screen.ndjson(found)
     else:
-        screen.table(_facts(found))
+        screen.table(_cluster_facts(found) if clustered else _facts(found))
     return WorldError.exit_code if found["stale"] else 0
 
 
@@ -108,3 +114,76 @@ def _unknown(fields: Mapping[str, int]) -> str:
     named = ", ".join(f"{screen.brief(name)} ({count:,} times)" for name, count in most[:_FIELDS_NAMED])
     more = len(most) - _FIELDS_NAMED
     return f"unknown fields {named}" + (f" and {more:,} more" if more > 0 else "")
+
+
+# ---- in a cluster ------------------------------------------------------------------------------------
+
+
+def _cluster(feed: Clustered) -> dict[str, Any]:
+    with feed.desk("control", "labels") as desk:
+        standing, versions = desk.standing(), desk.versions()
+        labels = _counted(feed.config.feed, desk.newest("labels", 0))
+        where = desk.where("control")
+    promoted = next((version for version in versions if version.promoted), None)
+    return {
+        "feed": feed.config.feed,
+        "control": where,
+        "topic": standing.topic,
+        "group": standing.group,
+        "lag": dict(standing.lag),
+        "behind": sum(standing.lag.values()),
+        "scorers": standing.scorers,
+        "trainers": standing.trainers,
+        "trainer_active": standing.active,
+        "version": promoted.number if promoted else None,
+        "published_at": promoted.published_at if promoted else None,
+        "versions": len(versions),
+        "labels": labels,
+        # Records wait, and nobody is there who could score them.
+        "stale": standing.begun and standing.scorers == 0 and any(standing.lag.values()),
+    }
+
+
+def _counted(feed: str, labels: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Events by their verdict, and those that wait for their record."""
+    given, verdicts = GivenLabels(feed), dict[str, str]()
+    for number, label in enumerate(labels):
+        try:
+            change = given.take(GivenLabel(number, label))
+        except UserError:
+            continue
+        if change is not None:
+            verdicts[change.event_id] = change.verdict
+    count = Counter(verdicts.values())
+    return {"anomaly": count["anomaly"], "normal": count["normal"], "waiting": len(given.incomplete)}
+
+
+def _cluster_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "feed", f"{found['feed']}, {found['control']}"
+    scorers = "unknown" if found["scorers"] is None else f"{found['scorers']:,}"
+    yield "scorers", f"{scorers} in group {found['group']}" + (": stale" if found["stale"] else "")
+    yield "records", f"topic {found['topic']}, {len(found['lag']):,} partitions, {found['behind']:,} behind"
+    yield "lag", _lag(found["lag"])
+    yield "trainer", _trainer(found)
+    published = f", published {found['published_at']}; {found['versions']:,} kept"
+    yield "model", f"version {found['version']}{published}" if found["version"] else "none yet"
+    labels = found["labels"]
+    waiting = f"; {labels['waiting']:,} wait for their record" if labels["waiting"] else ""
+    yield "labels", f"{labels['anomaly']:,} anomaly, {labels['normal']:,} normal{waiting}"
+
+
+def _lag(lag: Mapping[str, int]) -> str:
+    """The partitions that are most behind."""
+    most = sorted(lag.items(), key=lambda pair: -pair[1])
+    named = ", ".join(f"{name} {count:,}" for name, count in most[:_PARTITIONS_NAMED])
+    more = len(most) - _PARTITIONS_NAMED
+    return named + (f" and {more:,} more" if more > 0 else "")
+
+
+def _trainer(found: Mapping[str, Any]) -> str:
+    if found["trainer_active"] is None:
+        return "unknown, its group may not be seen"
+    if not found["trainer_active"]:
+        return "none is active"
+    standby = (found["trainers"] or 1) - 1
+    return "active" + (f", {standby:,} standing by" if standby else "")

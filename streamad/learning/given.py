@@ -7,7 +7,7 @@ been corrected meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from streamad.errors import UserError
@@ -60,14 +60,12 @@ def event_and_verdict(feed: str, label: Mapping[str, Any]) -> tuple[str, Verdict
     return event, verdict
 
 
-def verdicts(feed: str, labels: Iterable[Mapping[str, Any]]) -> dict[str, Verdict]:
-    """The last verdict of each event; labels that are none do not count."""
-    found: dict[str, Verdict] = {}
+def said(feed: str, labels: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Verdict, Mapping[str, Any]]]:
+    """Event, verdict and label of each label that people gave; what is none is left out."""
     for label in labels:
         try:
             event, verdict = event_and_verdict(feed, label)
         except UserError:
             continue
         if COMPLETES not in label:
-            found[event] = verdict
-    return found
+            yield event, verdict, label

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import count, islice
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from streamad.errors import InputError, UserError
 from streamad.state.labels import check_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from streamad.state.labels import Outcome
-    from streamad.state.store import Store
+    from streamad.state.labels import LabelOutcome, Outcome
 
 _LINE_BYTES = 4 << 20
 _AT_ONCE = 1000
@@ -40,7 +39,14 @@ class Given(NamedTuple):
     """What is wrong with the others and with those refused, each beginning with ``line NUMBER:``."""
 
 
-def give_labels(store: Store, path: Path) -> Given:
+class TakesLabels(Protocol):
+    """A store of labels, or what stands for one."""
+
+    def add_labels(self, labels: Sequence[Mapping[str, Any]]) -> list[LabelOutcome]:
+        """Take labels in their order; what became of each."""
+
+
+def give_labels(store: TakesLabels, path: Path) -> Given:
     """Give the good lines of a label file to the store. Raises `InputError` where it cannot be read."""
     given = Given(Counter(), [])
     lines = read_labels(path)
@@ -61,7 +67,7 @@ def bad_lines(path: Path) -> Iterator[str]:
             yield f"line {number}: {error}"
 
 
-def _give(store: Store, lines: list[Line], given: Given) -> None:
+def _give(store: TakesLabels, lines: list[Line], given: Given) -> None:
     outcomes = iter(store.add_labels([line.label for line in lines if line.label is not None]))
     for number, label, problem in lines:
         if label is None:

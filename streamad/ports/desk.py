@@ -59,10 +59,10 @@ class Desk(Protocol):
     def follow(self, timeout: float) -> Sequence[Mapping[str, Any]]:
         """Alerts that came since the last call, or since `newest`; waits for at most `timeout` seconds."""
 
-    def give(self, labels: Sequence[Mapping[str, Any]]) -> None:
+    def give(self, labels: Sequence[Mapping[str, Any]]) -> Sequence[str | None]:
         """Say labels, in their order; returns when none can be lost any more.
 
-        Raises `UserError` for an event that can be none, and for a label that is too large.
+        For each, why it was not said, else None: its event can be none, or it is too large.
         """
 
     def versions(self) -> Sequence[KeptVersion]:

@@ -36,6 +36,11 @@ def time_text(microseconds: int) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def signature(record: Mapping[str, Any], schema: Schema) -> str:
+    """What alike records share."""
+    return " ".join(str(record.get(name, "")) for name in schema.categories)[:200]
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """What a transaction keeps of one scored batch."""
@@ -132,7 +137,7 @@ class Describer:
             "score": float(scores.score[row]),
             "p_value": float(scores.p_value[row]),
             "probability": probability,
-            "signature": " ".join(str(record.get(name, "")) for name in self.schema.categories)[:200],
+            "signature": signature(record, self.schema),
             "reasons": self._reasons(record, shares),
         }
 

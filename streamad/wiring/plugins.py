@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from streamad.config import Config, config_error
 from streamad.errors import ConfigError, UserError
-from streamad.job import Job
 from streamad.ports import Sampling, Source, SourceContext, SourceOptions, SourcePlugin
+
+if TYPE_CHECKING:
+    from streamad.job import Job  # its imports take seconds, and people at a desk have no job
 
 Release = Callable[[tuple[str, ...]], None]
 """`SourceContext.release`."""

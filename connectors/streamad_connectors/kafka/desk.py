@@ -63,12 +63,16 @@ class KafkaDesk:
         """See `streamad.ports.Desk.follow`."""
         return [*self._rows("alerts", self._reader("alerts").more(timeout))]
 
-    def give(self, labels: Sequence[Mapping[str, Any]]) -> None:
+    def give(self, labels: Sequence[Mapping[str, Any]]) -> Sequence[str | None]:
         """See `streamad.ports.Desk.give`."""
-        for label in labels:
-            self._check(label)
-        said = ((str(label["event_id"]).encode(), compact(label)) for label in labels)
+        problems = [self._problem(label) for label in labels]
+        said = (
+            (str(label["event_id"]).encode(errors="replace"), compact(label))
+            for label, problem in zip(labels, problems, strict=True)
+            if problem is None
+        )
         tell(self._client, self._folder, self._topics.labels, said)
+        return problems
 
     def versions(self) -> Sequence[KeptVersion]:
         """See `streamad.ports.Desk.versions`."""
@@ -136,16 +140,15 @@ class KafkaDesk:
         if skipped:
             _log.warning("messages_skipped", topic=self._topic(what), count=skipped, reason="no JSON object")
 
-    def _check(self, label: Mapping[str, Any]) -> None:
-        """Raises `UserError` for a label that no reader would take, or nobody could complete."""
+    def _problem(self, label: Mapping[str, Any]) -> str | None:
+        """Why no reader would take a label, or nobody could complete it."""
         event, size = str(label["event_id"]), len(compact(label))
-        position = event.removeprefix(f"{self._context.feed}/")
-        if label.get("record") is None and place_of(self._source.topic, position) is None:
-            raise UserError(
-                f"{event!r} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
-            )
+        place = place_of(self._source.topic, event.removeprefix(f"{self._context.feed}/"))
+        if label.get("record") is None and place is None:
+            return f"{event} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
         if size > LABEL_BYTES:
-            raise UserError(f"the label of {event} has {size} bytes with its record, more than {LABEL_BYTES}")
+            return f"the label of {event} has {size} bytes, more than {LABEL_BYTES}"
+        return None
 
     def _control(self) -> tuple[Ledger, dict[int, int]]:
         """The versions, and when each was published, in milliseconds since 1970."""
