@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from streamad.errors import BrokenFeedError
 from streamad.ports import Commit
 from streamad.records.batch import Batch, Cursor
 from streamad.runtime.counters import Counters, Quality
@@ -36,7 +34,6 @@ class Committer:
         self.finished = False
         self.met: list[dict[str, Any]] = []
         self._window = Window(feed.config.training.window.records, learner.reference_rows)
-        self._outcomes: deque[tuple[int, int]] = deque()
 
     def commit(self, *, finished: bool = False) -> None:
         """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.8).
@@ -65,13 +62,13 @@ class Committer:
             self._feed.scores_file.append(self.records, transaction.batches)
         step("commit.3")
         records = self.records + transaction.records
-        window, outcomes = self._window_after(transaction), self._outcomes_after(transaction)
+        window = self._window_after(transaction)
         engine = {
             "records": records,
             "counters": counters.state(),
             "quality": quality.state(),
             "window": list(window.start() or Start(records, positions, "")),
-            "outcomes": list(outcomes),
+            "outcomes": self._feed.breaker.state_after(transaction),
             "finished": finished,
             "identity": dict(self._feed.identity),
         }
@@ -95,7 +92,7 @@ class Committer:
         self._elsewhere -= moved.keys()
         self.positions, self.records, self.finished = positions, records, finished
         self.counters, self.quality = counters, quality
-        self._window, self._outcomes = window, outcomes
+        self._window = window
         self.open, self.met = Transaction(), []
         self._in_force.absorb(transaction.batches)
         step("commit.5")
@@ -103,7 +100,7 @@ class Committer:
         step("commit.6")
         if not finished:
             self._in_force.begin_training_if_due(records)
-        self._check_breaker()
+        self._feed.breaker.committed(transaction)
 
     def drop(self) -> None:
         """Forget the open transaction; labels that were applied stay applied and go with the next commit."""
@@ -124,7 +121,7 @@ class Committer:
         self.counters = Counters(**state["counters"])
         self.quality = Quality.from_state(state["quality"])
         self.finished = state["finished"]
-        self._outcomes = deque((total, bad) for total, bad in state["outcomes"])
+        self._feed.breaker.restore(state["outcomes"])
         return Start(*state["window"])
 
     def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
@@ -156,25 +153,6 @@ class Committer:
         rows = len(batch) - len(batch.rejections)
         start = Start(batch.first, before, mark_of(batch.block))
         return Piece(start, rows, len(self._in_force.held_out_rows(batch)))
-
-    def _outcomes_after(self, transaction: Transaction) -> deque[tuple[int, int]]:
-        """(records, rejected) of the transactions that make up the breaker's window."""
-        outcomes = deque(self._outcomes)
-        outcomes.append((transaction.records, transaction.rejections()))
-        total = sum(records for records, _ in outcomes)
-        while total - outcomes[0][0] >= self._feed.config.limits.rejected_window:
-            total -= outcomes.popleft()[0]
-        return outcomes
-
-    def _check_breaker(self) -> None:
-        limits = self._feed.config.limits
-        total = sum(records for records, _ in self._outcomes)
-        rejected = sum(bad for _, bad in self._outcomes)
-        if total >= limits.rejected_window and rejected > limits.rejected_share * total:
-            raise BrokenFeedError(
-                f"{rejected:,} of the last {total:,} records were rejected, so the feed itself is broken; "
-                "streamad rejected shows them"
-            )
 
 
 def rejected_rows(batch: Batch, now: str) -> list[dict[str, Any]]:

@@ -37,6 +37,22 @@ class Counters:
         return Counters(**asdict(self))
 
 
+@dataclass(slots=True)
+class Commits:
+    """How committing went since the start."""
+
+    transactions: int = 0
+    aborted: int = 0
+    last_ms: float = 0.0
+    committed_at: float | None = None
+    """The clock's seconds after the last one."""
+
+    def made(self, began: float, now: float) -> None:
+        """One came about."""
+        self.transactions += 1
+        self.last_ms, self.committed_at = (now - began) * 1000, now
+
+
 _SHIFT = 15  # float32 without its last 15 bits: 8 bits of mantissa, 0.4 % resolution
 _LEAST = int(np.float32(SMALLEST).view(np.uint32)) >> _SHIFT
 _BINS = (int(np.float32(1.0).view(np.uint32)) >> _SHIFT) + 1 - _LEAST

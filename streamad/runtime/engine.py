@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
 
 from streamad.errors import CommitAbortedError
-from streamad.ports import End, Revoked
-from streamad.records.batch import ACCEPTED, Batch, Block
+from streamad.ports import End, Revoked, WatchedSource
+from streamad.records.batch import ACCEPTED, Batch
 from streamad.runtime.committer import Committer, rejected_rows
+from streamad.runtime.counters import Commits
 from streamad.runtime.matching import check_columns
 from streamad.runtime.reader import Release
 from streamad.runtime.transaction import Scored
 from streamad.runtime.warm_up import WarmUp
-from streamad.runtime.window import Start, mark_of
+from streamad.runtime.window import reread
 from streamad.scoring.alerts import Describer
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Engine:
         )
         self.state = "starting"
         self._next = 0  # the number of the next record to take
-        self._warm_up = WarmUp(feed.config, feed.clock, replay=feed.replay)
+        self._warm_up = WarmUp(feed.config, feed.clock, replay=feed.replay, fits=in_force.fits)
+        self._commits = Commits()
         self._began = self._mark = feed.clock.seconds()
         self._stopped_at: float | None = None
 
@@ -101,7 +104,15 @@ class Engine:
             "unknown_fields": counters.unknown_fields,
             "progress": self._feed.source.progress(),
             "seconds": round(counters.seconds, 3),
+            "sink": asdict(self._commits),
+            "source": self._source_figures(),
         }
+
+    def _source_figures(self) -> dict[str, Any]:
+        source = self._feed.source
+        if not isinstance(source, WatchedSource):
+            return {}
+        return asdict(source.figures(self._committer.own_positions))
 
     def summary(self) -> dict[str, Any]:
         """The totals of a replay (CONTRACTS.md's summary, less what only the process knows)."""
@@ -165,6 +176,7 @@ class Engine:
             self._committer.met += self._feed.book.meet(item)
             if self._in_force.scorer is None:
                 self._warm_up.hold(item)
+                self._feed.breaker.held(item)
             else:
                 self._score(item, self._in_force.scorer)
                 if not self._stop.is_set():
@@ -196,9 +208,12 @@ class Engine:
 
     def _commit(self, *, finished: bool = False) -> None:
         self._count_time()
+        began = self._feed.clock.seconds()
         try:
             self._committer.commit(finished=finished)
+            self._commits.made(began, self._feed.clock.seconds())
         except CommitAbortedError as error:
+            self._commits.aborted += 1
             log.warning("commit_aborted", records=self._committer.open.records, reason=str(error))
             self._rewind()
 
@@ -211,12 +226,15 @@ class Engine:
 
     def _let_go(self, mark: Release | Revoked) -> None:
         """Partitions go, or went, to somebody else. What was scored of them is committed while there is time."""
-        if isinstance(mark, Release) and self._committer.open.batches:
-            self._commit()
-        self._committer.let_go(mark.partitions)
-        self._rewind()
-        if isinstance(mark, Release):
-            mark.done.set()
+        try:
+            if isinstance(mark, Release) and self._committer.open.batches:
+                self._commit()
+            self._committer.let_go(mark.partitions)
+            self._rewind()
+        finally:
+            if isinstance(mark, Release):
+                mark.done.set()
+        self._feed.breaker.let_go(mark.partitions)
 
     def _first_fit(self, *, ended: bool = False) -> bool:
         """Fit on the records held back, then let the loop take them again. False if a stop came first."""
@@ -256,35 +274,10 @@ class Engine:
             self._in_force.begin()
             return
         positions, checkpoint = self._feed.restored
-        window = self._reread(self._committer.restore(positions, checkpoint["engine"]))
+        window = reread(self._feed, self._committer, self._committer.restore(positions, checkpoint["engine"]))
         self._in_force.restore(checkpoint, self._committer.records, window)
         scorer = self._in_force.scorer
         log.info("resumed", records=self._committer.records, version=scorer.version if scorer else None)
-
-    def _reread(self, start: Start) -> list[Batch]:
-        """The batches of the window, decoded as they were; none from another file in the old one's place."""
-        source, number = self._feed.source, start.first
-        window: list[Batch] = []
-        before = dict(start.before)
-        source.seek(start.before)
-        while number < self._committer.records:
-            block = source.poll(min(self._limits.batch_records, self._committer.records - number), 1.0)
-            if isinstance(block, Block) and not len(block):
-                before |= block.cursors
-                continue
-            if not isinstance(block, Block) or not self._belongs(block, None if window else start.mark):
-                log.warning("window_incomplete", missing=self._committer.records - number)
-                break
-            batch = self._feed.decoder.decode(block, number, learn=False)
-            self._committer.remember(batch, dict(before))
-            before |= block.cursors
-            window.append(batch)
-            number += len(batch)
-        return window
-
-    def _belongs(self, block: Block, mark: str | None) -> bool:
-        """Whether a block is part of the window; `mark` is what its first payload must be."""
-        return block.cursors.keys() <= self._committer.positions.keys() and mark in (None, mark_of(block))
 
     def _may_wait(self) -> bool:
         self._feed.heartbeat(self.status)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from streamad.ports import Positions, Sink, Source
     from streamad.records.decoder import Decoder
     from streamad.records.dictionary import Dictionary
+    from streamad.runtime.breaker import Breaker
     from streamad.runtime.clock import Clock
     from streamad.runtime.heartbeat import Pulse
     from streamad.runtime.pace import Pace
@@ -33,6 +34,7 @@ class Feed:
     clock: Clock
     source: Source
     reader: Reader
+    breaker: Breaker
     decoder: Decoder
     dictionary: Dictionary
     book: LabelBook

@@ -191,8 +191,13 @@ class Learner(InForce):
 
     def status(self) -> dict[str, Any]:
         """See `InForce.status`; also the trainings."""
-        plan = self._feed.retraining.plan
-        return {**super().status(), "training": plan.under_way, "failed_trainings": plan.failures}
+        retraining = self._feed.retraining
+        return {
+            **super().status(),
+            "training": retraining.plan.under_way,
+            "failed_trainings": retraining.plan.failures,
+            "training_seconds": round(retraining.seconds, 3),
+        }
 
     def stop(self) -> None:
         """The engine has stopped: so does a training."""

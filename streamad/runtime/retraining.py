@@ -48,6 +48,8 @@ class Retraining:
         self.plan = Plan()
         self.peak_rss_mb = 0.0
         """The largest trainer process so far."""
+        self.seconds = 0.0
+        """What trainings took so far, those that failed left out."""
 
     def state(self) -> dict[str, Any]:
         """The plan for the checkpoint."""
@@ -144,6 +146,7 @@ class Retraining:
         self._artifacts.mkdir(exist_ok=True)
         done.path.rename(self._artifacts / name(version))
         self.peak_rss_mb = max(self.peak_rss_mb, done.peak_rss_mb)
+        self.seconds += done.seconds
         log.info("training_done", version=version, seconds=round(done.seconds, 2))
 
     def _failed(self, failure: Failed) -> Failed:

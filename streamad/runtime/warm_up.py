@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class WarmUp:
     """Holds batches, uncommitted, until there are enough of them to fit the first model."""
 
-    def __init__(self, config: Config, clock: Clock, *, replay: bool) -> None:
+    def __init__(self, config: Config, clock: Clock, *, replay: bool, fits: bool = True) -> None:
         self._options, self._limits = config.training.warm_up, config.limits
-        self._schema, self._replay = config.schema_, replay
+        self._schema, self._replay, self._fits = config.schema_, replay, fits
         self._seconds = clock.seconds
         self._batches: list[Batch] = []
         self._since = 0.0
@@ -28,11 +28,16 @@ class WarmUp:
         return sum(map(len, self._batches))
 
     def hold(self, batch: Batch) -> None:
-        """Keep one more batch. Raises `InputError` or `BrokenFeedError` where too much of it is rejected."""
+        """Keep one more batch.
+
+        Where it is to be fitted on, raises `InputError` or `BrokenFeedError` when too much of it is rejected.
+        """
         if not self._batches:
             self._since = self._seconds()
         self._batches.append(batch)
-        if self._rejected() > self._limits.rejected_share * max(len(self), self._limits.rejected_window):
+        if self._fits and self._rejected() > self._limits.rejected_share * max(
+            len(self), self._limits.rejected_window
+        ):
             self._refuse()
 
     def is_over(self) -> bool:

@@ -6,8 +6,17 @@ import hashlib
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
+from streamad.records.batch import Block
+
 if TYPE_CHECKING:
-    from streamad.records.batch import Block, Cursor
+    from streamad.ports import Positions
+    from streamad.records.batch import Batch, Cursor
+    from streamad.runtime.committer import Committer
+    from streamad.runtime.feed import Feed
+
+log = structlog.get_logger()
 
 
 class Start(NamedTuple):
@@ -64,6 +73,37 @@ class Window:
     def start(self) -> Start | None:
         """Where to read from; None while there is no batch."""
         return self._pieces[0].start if self._pieces else None
+
+
+def reread(feed: Feed, committer: Committer, start: Start) -> list[Batch]:
+    """The batches from `start` up to the last commit, decoded as they were.
+
+    What is of another file in the old one's place, and all behind it, is left out.
+    """
+    rows, source, number = feed.config.limits.batch_records, feed.source, start.first
+    window: list[Batch] = []
+    before = dict(start.before)
+    source.seek(start.before)
+    while number < committer.records:
+        block = source.poll(min(rows, committer.records - number), 1.0)
+        if isinstance(block, Block) and not len(block):
+            before |= block.cursors
+            continue
+        mark = None if window else start.mark
+        if not isinstance(block, Block) or not _belongs(block, committer.positions, mark):
+            log.warning("window_incomplete", missing=committer.records - number)
+            break
+        batch = feed.decoder.decode(block, number, learn=False)
+        committer.remember(batch, dict(before))
+        before |= block.cursors
+        window.append(batch)
+        number += len(batch)
+    return window
+
+
+def _belongs(block: Block, positions: Positions, mark: str | None) -> bool:
+    """Whether a block is part of the window; `mark` is what its first payload must be."""
+    return block.cursors.keys() <= positions.keys() and mark in (None, mark_of(block))
 
 
 def mark_of(block: Block) -> str:

@@ -22,6 +22,7 @@ from streamad.ports import Outlet, SinkPlugin, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.records.schema import PayloadFormat
+from streamad.runtime.breaker import FeedBreaker
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
 from streamad.runtime.feed import LearningFeed
@@ -138,6 +139,7 @@ def _build(
             poll_seconds=limits.poll_ms / 1000,
             depth=limits.read_ahead,
         ),
+        breaker=FeedBreaker(limits),
         decoder=decoder,
         dictionary=dictionary,
         buffer=Buffer(
