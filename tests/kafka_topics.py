@@ -31,6 +31,11 @@ from confluent_kafka.admin import (
 )
 
 _SECONDS = 30.0
+_COORDINATOR_AWAY = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 
 
 class Reachable(Protocol):
@@ -83,7 +88,7 @@ def _until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the broker does not know its new {what}")
+            raise TimeoutError(f"the broker does not know its {what}")
         time.sleep(0.01)
 
 
@@ -178,9 +183,21 @@ def committed(broker: Reachable, group: str, topic: str) -> dict[int, int]:
 
     By a consumer: an AdminClient that asks for them while the group's coordinator is not there crashes the process.
     """
+    found: dict[int, int] = {}
+
+    def told() -> bool:
+        try:
+            places = consumer.committed(_places(consumer, topic), _SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_AWAY:
+                raise
+            return False
+        found.update((place.partition, place.offset) for place in places if place.offset >= 0)
+        return True
+
     with _consumer(broker, **{"group.id": group, "isolation.level": "read_committed"}) as consumer:
-        places = consumer.committed(_places(consumer, topic), _SECONDS)
-    return {place.partition: place.offset for place in places if place.offset >= 0}
+        _until(told, "offsets")
+    return found
 
 
 def end_offsets(broker: Reachable, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:

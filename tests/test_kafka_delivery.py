@@ -38,35 +38,61 @@ def own_broker(tmp_path_factory):
         yield broker
 
 
-class Slot:
-    """A place for one driver at a time."""
+class Server:
+    """Starts drivers, one at a time."""
 
-    def __init__(self, job, path):
-        self.job, self.path = {**job, "log": str(path)}, path
-        self.path.touch()
-        self.server = subprocess.Popen(
+    def __init__(self):
+        self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("kafka_driver.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self.answers = queue.Queue()
-        threading.Thread(target=lambda: [*map(self.answers.put, self.server.stdout)], daemon=True).start()
+        threading.Thread(target=lambda: [*map(self.answers.put, self.process.stdout)], daemon=True).start()
+
+    def start(self, job):
+        """The pid of a driver."""
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return self.answer(30)
+
+    def answer(self, seconds):
+        """A pid or an exit code, or None where there is none in time."""
+        try:
+            return int(self.answers.get(timeout=seconds))
+        except queue.Empty:
+            return None
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def servers():
+    made = [Server() for _ in range(3)]
+    yield made
+    for server in made:
+        server.close()
+
+
+class Slot:
+    """A place for one driver at a time."""
+
+    def __init__(self, server, job, path):
+        self.server, self.job, self.path = server, {**job, "log": str(path)}, path
+        self.path.touch()
         self.pid, self.started = None, 0
 
     def start(self, **more):
         self.started += 1
-        self.server.stdin.write(json.dumps({**self.job, **more}) + "\n")
-        self.server.stdin.flush()
-        self.pid = int(self.answers.get(timeout=30))
+        self.pid = self.server.start({**self.job, **more})
 
-    def ended(self):
+    def ended(self, seconds=0.001):
         """The exit code, or None while it runs."""
-        try:
-            code = int(self.answers.get_nowait())
-        except queue.Empty:
-            return None
-        self.pid = None
+        code = self.server.answer(seconds)
+        self.pid = self.pid if code is None else None
         return code
 
     @property
@@ -76,26 +102,21 @@ class Slot:
     def kill(self):
         if self.pid is not None and self.ended() is None:
             os.kill(self.pid, signal.SIGKILL)
-            self.answers.get(timeout=10)
+            assert self.ended(10) == -signal.SIGKILL
 
     def wake(self):
         os.kill(self.pid, signal.SIGCONT)
-
-    def close(self):
-        self.kill()
-        self.server.kill()
-        self.server.communicate()
 
 
 class World:
     """A topic of numbered records, the topics that drivers write, and the drivers."""
 
-    def __init__(self, broker, folder, records):
-        self.broker, self.folder, self.count = broker, folder, records
+    def __init__(self, broker, servers, folder, records):
+        self.broker, self.servers, self.folder, self.count = broker, servers, folder, records
         self.names = make_topics(broker, {"records": PARTITIONS, "alerts": 3, "rejected": 1, "candidates": 1})
         for partition in range(PARTITIONS):
-            numbers = map(str, range(partition, records, PARTITIONS))
-            produce(broker, self.names["records"], [*numbers], partition)
+            numbers = range(partition * records // PARTITIONS, (partition + 1) * records // PARTITIONS)
+            produce(broker, self.names["records"], [*map(str, numbers)], partition)
         self.slots = []
 
     def slot(self, name, rows, log=None):
@@ -108,7 +129,8 @@ class World:
             "rows": rows,
             "id": name,
         }
-        self.slots.append(Slot(job, self.folder / (log or name)))
+        server = self.servers[len(self.slots)]
+        self.slots.append(Slot(server, job, self.folder / (log or name)))
         return self.slots[-1]
 
     def committed(self):
@@ -119,9 +141,9 @@ class World:
         deadline = time.monotonic() + seconds
         while not condition():
             for slot in self.slots:
-                assert slot.pid is None or (code := slot.ended()) is None, f"{code}: {slot.log[-2000:]}"
-            assert time.monotonic() < deadline, [slot.log[-2000:] for slot in self.slots]
-            time.sleep(0.1)
+                assert slot.pid is None or (code := slot.ended()) is None, f"{code}: {slot.log[-6000:]}"
+            assert time.monotonic() < deadline, [slot.log[-6000:] for slot in self.slots]
+            time.sleep(0.2)
 
     def finish(self):
         """Wait for the end of the records, and check that each alert is there once. Returns the alerts that were
@@ -137,16 +159,16 @@ class World:
 
     def close(self):
         for slot in self.slots:
-            slot.close()
+            slot.kill()
         delete_topics(self.broker, self.names.values())
 
 
 @pytest.fixture
-def make_world(own_broker, tmp_path):
+def make_world(own_broker, servers, tmp_path):
     worlds = []
 
     def make(records):
-        worlds.append(World(own_broker, tmp_path, records))
+        worlds.append(World(own_broker, servers, tmp_path, records))
         return worlds[-1]
 
     yield make
@@ -167,7 +189,7 @@ def test_every_alert_is_there_once_after_scorers_were_killed_ten_times_at_each_s
                 slot.start(step=steps[slot], after=chance.randint(1, 2))
             elif (code := slot.ended()) is not None:
                 step = steps.pop(slot)
-                assert (code, slot.log.count("sends itself")) == (-9, slot.started), slot.log[-2000:]
+                assert (code, slot.log.count("sends itself")) == (-9, slot.started), slot.log[-6000:]
                 kills[step] += 1
         time.sleep(0.01)
     done = sum(world.committed().values())
