@@ -25,6 +25,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 from conftest import DATA
+from feeds import write_kafka_config
 from kafka_broker import Broker
 from kafka_topics import committed, end_offsets, make_topics, read_all
 from processes import say, start, wait_for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,3 +142,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.block)
+
+    def identities(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[m] what samples of these rows [m] go by: their record numbers.
+
+        Rows of several partitions come in another order each time that they are read, and by other readers;
+        theirs are made of partition and offset.
+        """
+        if self.block.parts is None:
+            return self.first + rows
+        names = np.array([zlib.crc32(name.encode()) for name in self.block.cursors], np.int64)
+        return (names[self.block.parts[rows]] << 31) ^ self.block.offsets[rows]

@@ -258,12 +258,12 @@ class Learner(InForce):
         times = batch.times[rows]
         if not self._feed.replay:
             times = np.full(len(rows), self._feed.clock.micros())
-        buffer.append(batch.numbers[rows], batch.codes[rows], batch.first + rows, times)
+        buffer.append(batch.numbers[rows], batch.codes[rows], batch.identities(rows), times)
 
     def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
         """The accepted rows of a batch that are never trained on."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
-        return rows[held_out(batch.first + rows, self._feed.seed)]
+        return rows[held_out(batch.identities(rows), self._feed.seed)]
 
     def _snapshot(self, buffer: Buffer, parent: int | None, label_position: int) -> Snapshot:
         config = self._feed.config

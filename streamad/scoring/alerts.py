@@ -77,7 +77,7 @@ class Describer:
         alerts = np.flatnonzero(scores.p_value < threshold)
         rest = np.flatnonzero(scores.p_value >= threshold)
         top = rest[np.argsort(scores.p_value[rest], kind="stable")[: self.candidates]]
-        drawn = rest[chosen(batch.first + rest, self.seed, self.sample)]
+        drawn = rest[chosen(batch.identities(rest), self.seed, self.sample)]
         random = np.setdiff1d(drawn, top, assume_unique=True)
         rows = np.concatenate([alerts, top, random])
         kinds = ["alert"] * len(alerts) + ["candidate"] * len(top) + ["random"] * len(random)

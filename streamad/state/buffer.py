@@ -25,7 +25,7 @@ class Snapshot:
     codes: NDArray[np.int32]
     """[n, C] codes of the dictionary generation that was current."""
     records: NDArray[np.int64]
-    """[n] record numbers, ascending."""
+    """[n] record numbers, or what stands for them (`Batch.identities`)."""
     times: NDArray[np.int64]
     """[n] microseconds since 1970, `MISSING_TIME` where there is none."""
 
