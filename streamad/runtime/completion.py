@@ -39,7 +39,7 @@ class Completion:
         self._clock = clock
         self._queue: deque[GivenLabel] = deque()
         self._later: list[GivenLabel] = []
-        self._again = clock.seconds()
+        self._again = 0.0
         self.lost = 0
         """Labels whose record is nowhere."""
         self._untold, self._told = 0, -_QUIET_SECONDS
@@ -52,7 +52,6 @@ class Completion:
         """Complete what can be, for a moment; `say` may raise `StoreError` for a label that is too large."""
         now = self._clock.seconds()
         if self._later and now >= self._again:
-            self._again = now + _AGAIN_SECONDS
             self._queue.extend(self._later)
             self._later.clear()
         while self._queue and self._clock.seconds() < now + _STEP_SECONDS:
@@ -65,11 +64,16 @@ class Completion:
         try:
             record = self._record(event)
             if record is None:
-                self._later.append(given)
+                self._put_off(given)
             else:
                 say({**given.label, "record": record, COMPLETES: given.number})
         except (InputError, StoreError) as error:
             self._lose(event, error)
+
+    def _put_off(self, given: GivenLabel) -> None:
+        if not self._later:
+            self._again = self._clock.seconds() + _AGAIN_SECONDS
+        self._later.append(given)
 
     def _record(self, event: str) -> dict[str, Any] | None:
         """None where it is not there yet. Raises `InputError` where there is none."""
@@ -87,5 +91,5 @@ class Completion:
         self._untold += 1
         now = self._clock.seconds()
         if now - self._told >= _QUIET_SECONDS:
-            log.warning("labels_without_record", count=self._untold, event=event, reason=str(reason))
+            log.warning("labels_without_record", count=self._untold, of=event, reason=str(reason))
             self._untold, self._told = 0, now
