@@ -17,7 +17,7 @@ from streamad.features.options import FeatureOptions
 from streamad.learning.options import LabelOptions
 from streamad.models.options import DetectorOptions
 from streamad.records.schema import Schema, Section
-from streamad.runtime.options import LimitOptions, LogOptions
+from streamad.runtime.options import HttpOptions, LimitOptions, LogOptions
 from streamad.scoring.options import AlertOptions
 from streamad.state.options import KeepOptions
 from streamad.training.options import TrainingOptions
@@ -42,6 +42,7 @@ class Config(Section):
     limits: LimitOptions = LimitOptions()
     keep: KeepOptions = KeepOptions()
     log: LogOptions = LogOptions()
+    http: HttpOptions = HttpOptions()
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,6 +24,7 @@ from streamad.runtime.logs import configure_logs
 from streamad.training.process import peak_rss_mb
 from streamad.wiring.cluster import member
 from streamad.wiring.local import Live, open_feed
+from streamad.wiring.watched import watched
 
 if TYPE_CHECKING:
     import argparse
@@ -40,30 +42,30 @@ def run(args: argparse.Namespace) -> int:
     """The daemon: until SIGTERM, or until a bounded source ends."""
     config = load_config(args.config, tuple(args.set))
     configure_logs(config.log)
-    job = Job(
-        "run",
-        args.config,
-        tuple(args.set),
-        args.state,
-        seed=args.seed,
-        origin=args.origin,
-    )
+    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed, origin=args.origin)
     if args.check:
         return check(job, "scorer")
-    if isinstance(config.state, dict):
-        with stop_on_signals(job.stop), member(job).scorer() as engine:
-            return _run(engine, state=config.state["type"])
-    with stop_on_signals(job.stop), open_feed(job) as live:
-        return _run(live.engine, state=str(live.state.path))
+    with stop_on_signals(job.stop), watched(config) as watch:
+        job = replace(job, on_status=watch)
+        if isinstance(config.state, dict):
+            with member(job).scorer() as engine:
+                return _run(engine, state=config.state["type"])
+        with open_feed(job) as live:
+            return _run(live.engine, state=str(live.state.path))
 
 
 def trainer(args: argparse.Namespace) -> int:
     """The trainer of a cluster: stands by until it is the active one, then learns until SIGTERM."""
-    configure_logs(load_config(args.config, tuple(args.set)).log)
+    config = load_config(args.config, tuple(args.set))
+    configure_logs(config.log)
     job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
     if args.check:
         return check(job, "trainer")
-    with stop_on_signals(job.stop), member(job).trainer() as engine:
+    with (
+        stop_on_signals(job.stop),
+        watched(config) as watch,
+        member(replace(job, on_status=watch)).trainer() as engine,
+    ):
         return 0 if engine is None else _run(engine, role="trainer")
 
 

@@ -1,10 +1,10 @@
-"""The `limits` and `log` sections of the config."""
+"""The `limits`, `log` and `http` sections of the config."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from streamad.records.schema import Section
 
@@ -24,8 +24,12 @@ class LimitOptions(Section):
     read_ahead: int = Field(default=3, ge=1)
     """Batches decoded ahead of scoring."""
     rejected_share: float = Field(default=0.5, gt=0, le=1)
-    """The breaker: more rejected than this among the last `rejected_window` records stops the feed."""
+    """The breaker: more rejected than this among the last `rejected_window` records stops the feed; in a cluster, of
+    one partition and that partition."""
     rejected_window: int = Field(default=10_000, ge=10)
+    watchdog_seconds: float = Field(default=120.0, ge=0)
+    """Daemon: when nothing goes on for so long although records wait, health is red, and after twice that time the
+    process ends; 0: never."""
 
 
 class LogOptions(Section):
@@ -33,3 +37,20 @@ class LogOptions(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "human", "json"] = "auto"
+
+
+def _as_address(value: object) -> str:
+    """``HOST:PORT``, where loopback is the host if none is named. Raises `ValueError`."""
+    host, _, port = str(value).rpartition(":")
+    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if bare or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        message = "HOST:PORT, such as 127.0.0.1:9464"
+        raise ValueError(message)
+    return f"{host or '127.0.0.1'}:{port}"
+
+
+class HttpOptions(Section):
+    """Health and numbers for machines: /healthz, /readyz, /metrics."""
+
+    listen: Annotated[str, BeforeValidator(_as_address)] | None = None
+    """``HOST:PORT``, or ``PORT`` alone for this machine only; off by default."""

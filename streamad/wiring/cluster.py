@@ -71,6 +71,7 @@ class Member:
             for opened in (source, updates, publisher, lookup):
                 stack.callback(opened.close)
             while not publisher.wait_until_active(_ACTIVE_SECONDS):
+                self.job.on_status(lambda: {"state": "standing_by"})
                 if self.job.stop.is_set():
                     yield None
                     return
