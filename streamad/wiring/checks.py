@@ -47,7 +47,8 @@ def _alone(job: Job, config: Config) -> Iterator[Finding]:
 
 
 def _config(job: Job, config: Config) -> Finding:
-    return _ok(f"config {job.config}: feed {config.feed}, {len(config.schema_.features)} features")
+    count = len(config.schema_.features)
+    return _ok(f"config {job.config}: feed {config.feed}, {count} feature{'s'[: count > 1]}")
 
 
 def _detector(config: Config) -> Finding:

@@ -1,18 +1,17 @@
-"""What Kafka lacks for a role to work, found out before the start and without a trace."""
+"""What Kafka lacks for records to be read, found out before the start and without a trace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamad.errors import UserError
+from streamad.errors import UserError, WorldError
 from streamad.ports import Finding
-from streamad_connectors.kafka.chunks import CHUNK_BYTES
 from streamad_connectors.kafka.connection import (
     PATIENCE,
     Connection,
@@ -22,29 +21,16 @@ from streamad_connectors.kafka.connection import (
     kafka_errors,
     lacking,
     missing_rights,
-    streamad_error,
 )
-from streamad_connectors.kafka.settings import (
-    KafkaClient,
-    admin_settings,
-    consumer_settings,
-    producer_settings,
-)
-from streamad_connectors.kafka.sink import sizes
-from streamad_connectors.kafka.topics import (
-    SMALLEST_MESSAGE,
-    Topics,
-    check,
-    missing,
-    topic_settings,
-    why_not_made,
-)
-from streamad_connectors.kafka.updates import ARTIFACT_BYTES
+from streamad_connectors.kafka.settings import KafkaClient, admin_settings, consumer_settings
 
 _NO_PARTITION = 2**31 - 1
-_NO_TIME = 2**31 - 1
-_PLACE_BYTES = 20
-"""What a model's description says of each of its parts, at most."""
+
+_WELL = {None, "UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"}
+"""Answers of a broker that has nothing against the group."""
+
+_STARTING = {"COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD"}
+_TURN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,252 +45,93 @@ class Reading:
     """None for who is in no group."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """The topics that scorers and trainers share, and what one of them does with them."""
-
-    client: KafkaClient
-    folder: Path
-    topics: Topics
-    create: bool
-    """Whether topics that are missing will be made."""
-    name: str | None
-    """The transactional id, if there is one."""
-    group: str | None = None
-    """A trainer's, on the topic control."""
-
-
 def check_reading(reading: Reading) -> list[Finding]:
     """Brokers, the topic, and the rights to read it. Raises `UserError` for refused credentials, `WorldError`."""
-    admin = _reached(reading.client, reading.folder)
-    found = [_ok(f"brokers {reading.client.brokers}: reached by {admin.user}")]
+    admin = reached(reading.client, reading.folder)
+    found = [ok(f"brokers {reading.client.brokers}: reached by {admin.user}")]
     return [*found, *_check_records(admin, reading)]
-
-
-def check_scorer(reading: Reading, sharing: Sharing) -> list[Finding]:
-    """What `streamad run` needs in a cluster. As `check_reading`."""
-    topics = sharing.topics
-    found, admin = check_reading(reading), _reached(sharing.client, sharing.folder)
-    found += _check_place(admin, reading, sharing)
-    gone, problems = _check_topics(admin, sharing)
-    written = (topics.alerts, topics.rejected, topics.candidates)
-    read = (topics.labels, topics.control, topics.models)
-    rights = [Right("Write", "topic", name) for name in written] + [
-        Right("Read", "topic", name) for name in read
-    ]
-    found += [*problems, *_check_rights(admin, rights, gone)]
-    if not gone & {*written}:
-        found += _check_alerts(sharing)
-    if sharing.name is not None:
-        found += _check_name(sharing)
-    return [*found, *_check_temptation(admin, topics, gone)]
-
-
-def check_trainer(reading: Reading, sharing: Sharing) -> list[Finding]:
-    """What `streamad trainer` needs. As `check_reading`."""
-    topics = sharing.topics
-    found, admin = check_reading(reading), _reached(sharing.client, sharing.folder)
-    gone, problems = _check_topics(admin, sharing)
-    shared = (topics.labels, topics.control, topics.models)
-    rights = [Right(operation, "topic", name) for name in shared for operation in ("Read", "Write")]
-    found += [*problems, *_check_rights(admin, rights, gone)]
-    if sharing.group is not None and topics.control not in gone:
-        found += _check_group(admin, Reading(sharing.client, sharing.folder, topics.control, sharing.group))
-    if not gone & {topics.models, topics.control}:
-        found += _check_models(admin, sharing)
-    return [*found, *_check_name(sharing)]
-
-
-# ---- records ---------------------------------------------------------------------------------------
 
 
 def _check_records(admin: Connection[AdminClient], reading: Reading) -> Iterator[Finding]:
     try:
         check_reachable(admin, [reading.topic])
     except UserError as error:
-        yield _problem(f"{error}: make it, or mend source.topic" if "not exist" in str(error) else str(error))
+        yield problem(f"{error}: make it, or mend source.topic" if "not exist" in str(error) else str(error))
         return
     with kafka_errors(f"asking for topic {reading.topic}", admin.events):
         known = admin.client.list_topics(reading.topic, PATIENCE).topics[reading.topic]
     count = len(known.partitions)
-    yield _ok(f"topic {reading.topic}: {count} partition{'s'[: count > 1]}")
-    yield from _check_rights(admin, [Right("Read", "topic", reading.topic)])
+    yield ok(f"topic {reading.topic}: {count} partition{'s'[: count > 1]}")
+    yield from check_rights_on(admin, [Right("Read", "topic", reading.topic)])
     if reading.group is not None:
-        yield from _check_group(admin, reading)
+        yield from check_group(admin, reading)
 
 
-def _check_group(admin: Connection[AdminClient], reading: Reading) -> Iterator[Finding]:
+def check_group(admin: Connection[AdminClient], reading: Reading) -> Iterator[Finding]:
     """Whether offsets may be committed for a group, and a member join it."""
-    assert reading.group is not None
-    right = Right("Read", "group", reading.group)
-    if _may_see(admin, reading.group) and _may_commit(reading):
-        yield _ok(f"group {reading.group}: Read")
+    group = str(reading.group)
+    deadline = time.monotonic() + PATIENCE
+    while (name := _answer(admin, reading, group)) in _STARTING and time.monotonic() < deadline:
+        time.sleep(_TURN)
+    if name in _WELL:
+        yield ok(f"group {group}: Read")
+    elif name == "GROUP_AUTHORIZATION_FAILED":
+        yield problem(str(lacking(Right("Read", "group", group), admin.user)))
     else:
-        yield _problem(str(lacking(right, admin.user)))
+        raise WorldError(f"asking for group {group}: {name}")
 
 
-def _may_see(admin: Connection[AdminClient], group: str) -> bool:
-    """The client would ask on and on for the coordinator of a group that it may not see."""
+def _answer(admin: Connection[AdminClient], reading: Reading, group: str) -> str | None:
+    """The error's name that a commit for the group is answered with.
+
+    It is that of a partition that there is not, so a broker, which looks at the rights first, changes nothing. The
+    client would ask on and on for the coordinator of a group that it may not see, so that is asked before.
+    """
     (answer,) = admin.client.describe_consumer_groups([group], request_timeout=PATIENCE).values()
+    name = _error(answer.result)
+    if name not in {None, "GROUP_ID_NOT_FOUND"}:  # a group comes into being with its first member
+        return name
+    settings = consumer_settings(reading.client, reading.folder) | {"group.id": group}
+    consumer = connect(reading.client, Consumer, settings).client
+    place = TopicPartition(reading.topic, _NO_PARTITION, 0)
     try:
-        answer.result()
-    except KafkaException as failed:
-        error = failed.args[0]
-        if error.name() == "GROUP_AUTHORIZATION_FAILED":
-            return False
-        if error.name() != "GROUP_ID_NOT_FOUND":  # it comes into being with its first member
-            raise streamad_error(error, f"asking for group {group}", admin.events) from None
-    return True
-
-
-def _may_commit(reading: Reading) -> bool:
-    """An offset of a partition that there is not is refused, by a broker that looks at the rights first."""
-    settings = consumer_settings(reading.client, reading.folder) | {"group.id": reading.group}
-    connection = connect(reading.client, Consumer, settings)
-    try:
-        connection.client.commit(
-            offsets=[TopicPartition(reading.topic, _NO_PARTITION, 0)], asynchronous=False
-        )
-    except KafkaException as failed:
-        error = failed.args[0]
-        if error.name() == "GROUP_AUTHORIZATION_FAILED":
-            return False
-        if error.name() not in {"UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"}:
-            raise streamad_error(error, f"asking for group {reading.group}", connection.events) from None
+        return _error(lambda: consumer.commit(offsets=[place], asynchronous=False))
     finally:
-        connection.client.close()
-    return True
+        consumer.close()
 
 
-# ---- the topics that are shared --------------------------------------------------------------------
+def _error(call: Callable[[], object]) -> str | None:
+    """The name of the error that a call ends with."""
+    try:
+        call()
+    except KafkaException as failed:
+        return str(failed.args[0].name())
+    return None
 
 
-def _check_place(admin: Connection[AdminClient], reading: Reading, sharing: Sharing) -> Iterator[Finding]:
-    """A transaction moves alerts and offsets within one cluster of brokers."""
-    if sharing.client.brokers == reading.client.brokers or sharing.name is None:
-        return
-    other = _reached(reading.client, reading.folder)
-    with kafka_errors("asking brokers which cluster they are", admin.events):
-        ids = {client.list_topics(timeout=PATIENCE).cluster_id for client in (admin.client, other.client)}
-    if len(ids) > 1:
-        yield _problem(
-            "source.brokers and state.brokers are two clusters, and no transaction reaches over both: leave "
-            "state.brokers out, or set state.delivery: at_least_once"
-        )
-
-
-def _check_topics(admin: Connection[AdminClient], sharing: Sharing) -> tuple[set[str], list[Finding]]:
-    """The topics that are not there, and what is wrong with any of them."""
-    gone = missing(admin, sharing.topics)
-    made = gone if sharing.create else []
-    found = [_problem(text) for text in check(admin, sharing.topics, made)]
-    for name, reason in why_not_made(admin, sharing.topics, made).items():
-        if reason:
-            found.append(_problem(f"topic {name} is missing and cannot be made: {reason}"))
-        else:
-            found.append(_ok(f"topic {name}: is missing, and will be made"))
-    there = [name for name in sharing.topics if name not in gone]
-    return set(gone), found or [_ok(f"topics {', '.join(there)}: there, and as they must be")]
-
-
-def _check_rights(
-    admin: Connection[AdminClient], rights: Sequence[Right], gone: Iterable[str] = ()
+def check_rights_on(
+    admin: Connection[AdminClient], rights: Sequence[Right], gone: Collection[str] = ()
 ) -> list[Finding]:
     """Rights on topics that are there."""
     asked = [right for right in rights if right.name not in {*gone}]
     if lacks := missing_rights(admin, asked):
-        return [_problem(str(lacking(right, admin.user))) for right in lacks]
+        return [problem(str(lacking(right, admin.user))) for right in lacks]
     told = ", ".join(f"{right.operation} on {right.name}" for right in asked)
-    return [_ok(f"rights: {told}")] if asked else []
+    return [ok(f"rights: {told}")] if asked else []
 
 
-def _check_temptation(admin: Connection[AdminClient], topics: Topics, gone: set[str]) -> Iterator[Finding]:
-    """Who decides on models decides what is seen."""
-    rights = [Right("Write", "topic", name) for name in (topics.models, topics.control) if name not in gone]
-    lacks = missing_rights(admin, rights)
-    if may := [right.name for right in rights if right not in lacks]:
-        yield Finding(
-            "warning",
-            f"{admin.user} may write topic{'s'[: len(may) > 1]} {' and '.join(may)}, as no scorer needs to: who takes a "
-            "scorer over could decide what all of them see; give Write there to the trainer's user alone",
-        )
-
-
-# ---- sizes and the transactional id ----------------------------------------------------------------
-
-
-def _check_alerts(sharing: Sharing) -> Iterator[Finding]:
-    with _as_problem() as found:
-        limits = sizes(sharing.client, sharing.folder, sharing.topics)
-        found.append(
-            _ok(f"messages: alerts of up to {limits.smallest:,} bytes; the record of a larger one is cut")
-        )
-    yield from found
-
-
-def _check_models(admin: Connection[AdminClient], sharing: Sharing) -> Iterator[Finding]:
-    """A model goes into parts, of which one message has the list."""
-    topics = (sharing.topics.models, sharing.topics.control)
-    ours = int(producer_settings(sharing.client, sharing.folder).get("message.max.bytes", 1_000_000))
-    if ours < SMALLEST_MESSAGE:
-        yield _problem(
-            f"the client setting message.max.bytes is {ours}, too few for parts of a model: set {SMALLEST_MESSAGE} or "
-            "more, or leave it out"
-        )
-        return
-    found = topic_settings(admin, topics)
-    part, listed = (min(ours, int(found[name].get("max.message.bytes", ours))) for name in topics)
-    most = min(ARTIFACT_BYTES, listed // _PLACE_BYTES * min(part, CHUNK_BYTES))
-    yield _ok(f"messages: models of up to {most >> 20:,} MiB")
-
-
-def _check_name(sharing: Sharing) -> Iterator[Finding]:
-    """Whether a transactional id may be used.
-
-    It is asked for with a time-out that no broker allows, which is looked at after the rights and before anybody who
-    uses the id is put out.
-    """
-    assert sharing.name is not None
-    ours = {"transactional.id": sharing.name, "transaction.timeout.ms": _NO_TIME}
-    connection = connect(sharing.client, Producer, producer_settings(sharing.client, sharing.folder) | ours)
-    try:
-        connection.client.init_transactions(PATIENCE)
-    except KafkaException as failed:
-        error = failed.args[0]
-        if error.name() == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED":
-            yield _problem(
-                f"the right Write on transactional id {sharing.name} is missing: give it to {connection.user}"
-            )
-            return
-        if error.name() != "INVALID_TRANSACTION_TIMEOUT":
-            raise streamad_error(
-                error, f"asking for transactional id {sharing.name}", connection.events
-            ) from None
-    yield _ok(f"transactional id {sharing.name}: Write")
-
-
-# ---- words -----------------------------------------------------------------------------------------
-
-
-def _reached(client: KafkaClient, folder: Path) -> Connection[AdminClient]:
+def reached(client: KafkaClient, folder: Path) -> Connection[AdminClient]:
+    """A client that a broker has answered. Raises `UserError` for refused credentials, `WorldError` without an answer."""
     admin = connect(client, AdminClient, admin_settings(client, folder))
     check_reachable(admin)
     return admin
 
 
-@contextmanager
-def _as_problem() -> Iterator[list[Finding]]:
-    """Findings to be added to; an error of the user's within becomes the last."""
-    found: list[Finding] = []
-    try:
-        yield found
-    except UserError as error:
-        found.append(_problem(str(error)))
-
-
-def _ok(text: str) -> Finding:
+def ok(text: str) -> Finding:
+    """Something that was looked at."""
     return Finding("ok", text)
 
 
-def _problem(text: str) -> Finding:
+def problem(text: str) -> Finding:
+    """Something that would end a start."""
     return Finding("problem", text)

@@ -25,7 +25,8 @@ from streamad.ports import (
     Updates,
 )
 from streamad.records.schema import Section
-from streamad_connectors.kafka.checking import Reading, Sharing, check_scorer, check_trainer
+from streamad_connectors.kafka.check_roles import Sharing, check_scorer, check_trainer
+from streamad_connectors.kafka.checking import Reading
 from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.desk import KafkaDesk
 from streamad_connectors.kafka.ownership import trainers_of

@@ -108,6 +108,6 @@ class KafkaTail:
             self._consumer.incremental_unassign([self._topic.place(message.partition() or 0, 0)])
         elif error.name() == "_PARTITION_EOF":
             self._ends[message.partition() or 0] = message.offset() or 0
-        else:
+        elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
             self._topic.heed(error)
         return False
