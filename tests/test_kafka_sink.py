@@ -9,14 +9,15 @@ import signal
 import time
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
-from kafka_topics import admin, committed, end_offsets, read_all
-from streamad_connectors.kafka import deliveries
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AclOperation, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from kafka_broker import USERS
+from kafka_topics import admin, allow, committed, end_offsets, read_all
+from pydantic import SecretStr
 from streamad_connectors.kafka.settings import KafkaClient
 from streamad_connectors.kafka.sink import open_sink
 from streamad_connectors.kafka.topics import Topics
-from streamad_connectors.kafka.transactions import StartOverError
+from streamad_connectors.kafka.transactions import TRANSACTION_SECONDS, StartOverError
 
 from streamad.errors import CommitAbortedError, UserError
 from streamad.ports import Commit
@@ -270,6 +271,13 @@ def test_a_fence_is_forgotten_after_a_while_of_work(world, monkeypatch):
     assert world.seen() == ([0, 1, 2], {0: 3})
 
 
+def test_transactions_that_were_left_open_too_long_are_no_sign_of_another_process(world):
+    writer = world.sink()._writer
+    fenced = KafkaError(KafkaError._FENCED, fatal=True)
+    began = [writer._undone(fenced, TRANSACTION_SECONDS) for _ in range(3)]
+    assert [type(meant) for meant in began] == [StartOverError] * 3
+
+
 def test_the_next_process_under_the_same_id_ends_what_a_dead_one_left_open(world):
     settings = {"bootstrap.servers": world.broker.bootstrap, "transactional.id": world.records}
     dead = Producer(settings)
@@ -356,7 +364,7 @@ def test_a_full_queue_is_waited_for(world):
 
 def test_at_least_once_writes_first_and_commits_then(world):
     def fail(_offsets):
-        raise KafkaException(deliveries.KafkaError(deliveries.KafkaError._TIMED_OUT))
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     member = world.member()
     sink = world.sink(member, name=None)
@@ -403,3 +411,45 @@ def test_a_missing_topic_is_named_at_the_start(world):
     world.topics = world.topics._replace(candidates="nowhere")
     with pytest.raises(UserError, match=rf"^topic nowhere does not exist at {world.broker.bootstrap}$"):
         world.sink()
+
+
+def test_missing_rights_on_the_transactional_id_and_on_a_topic_are_named_and_are_no_reason_to_try_again(
+    world,
+):
+    if world.broker.secure_bootstrap is None:
+        pytest.skip("STREAMAD_KAFKA names no listener with users")
+    for topic in (world.topics.alerts, world.topics.rejected, world.topics.candidates):
+        allow(world.broker, "scorer", ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
+    allow(world.broker, "scorer", ResourceType.GROUP, world.records, AclOperation.READ)
+    allow(world.broker, "scorer", ResourceType.TOPIC, world.records, AclOperation.READ)
+    login = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "scorer",
+        "sasl.password": SecretStr(USERS["scorer"]),
+    }
+    options = KafkaClient(brokers=world.broker.secure_bootstrap, client=login)
+    opening = {"topics": world.topics, "member": world.member(), "transactional_id": world.records}
+    with pytest.raises(
+        UserError,
+        match=f"^writing alerts: the right Write on transactional id {world.records} is missing: give it to the user scorer$",
+    ):
+        open_sink(options, None, **opening).restore()
+    allow(
+        world.broker,
+        "scorer",
+        ResourceType.TRANSACTIONAL_ID,
+        world.records,
+        AclOperation.WRITE,
+        AclOperation.DESCRIBE,
+    )
+    sink = open_sink(options, None, **opening)
+    sink.restore()
+    sink.commit(world.commit(p0=1))
+    with pytest.raises(
+        UserError,
+        match=f"^writing to {world.topics.alerts}, {world.topics.rejected}, {world.topics.candidates}: "
+        "the right Write on the topic is missing: give it to the user scorer$",
+    ):
+        sink.commit(world.commit([1], p0=2))
+    assert world.seen() == ([], {0: 1})

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as Delivery
 
-from streamad.errors import CommitAbortedError, StreamadError, UserError
+from streamad.errors import CommitAbortedError, UserError
 from streamad_connectors.kafka.connection import Connection, connect, kafka_errors, streamad_error
 from streamad_connectors.kafka.messages import Limits, Message
 from streamad_connectors.kafka.settings import KafkaClient
@@ -84,7 +84,7 @@ class Deliveries:
         Raises `CommitAbortedError` where it may be tried again, and `UserError` where that would not help.
         """
         del metadata
-        deadline, events = Deadline(COMMIT_SECONDS), self._made().events
+        deadline = Deadline(COMMIT_SECONDS)
         try:
             producer = self._producer(deadline)
             self._write(producer, messages, deadline)
@@ -93,10 +93,11 @@ class Deliveries:
             if offsets:
                 self._member.commit(offsets)
         except KafkaException as error:
+            meant = self._meaning(error.args[0])
             self.close()
             self._shrink()
-            raise as_abort(streamad_error(error.args[0], _DOING, events)) from None
-        events.answered()
+            raise meant from None
+        self._made().events.answered()
 
     def close(self) -> None:
         """Give up what is under way, and the connection."""
@@ -140,6 +141,12 @@ class Deliveries:
             self._refused.add(str(message.topic()))
         self._failed = self._failed or error
 
+    def _meaning(self, error: KafkaError) -> CommitAbortedError | UserError:
+        """What trying again would not mend is the user's; all else is tried again."""
+        doing = f"writing to {', '.join(self._limits.topics)}" if "TOPIC" in error.name() else _DOING
+        meant = streamad_error(error, doing, self._made().events)
+        return meant if isinstance(meant, UserError) else CommitAbortedError(str(meant))
+
     def _shrink(self) -> None:
         """Write less into one message from here on, and into one batch of a new producer. Raises `UserError`."""
         if self._refused:
@@ -155,8 +162,3 @@ def _taken(producer: Producer, message: Message) -> bool:
     except BufferError:
         return False
     return True
-
-
-def as_abort(meant: StreamadError) -> CommitAbortedError | UserError:
-    """What trying again would not mend is the user's; all else is tried again."""
-    return meant if isinstance(meant, UserError) else CommitAbortedError(str(meant))

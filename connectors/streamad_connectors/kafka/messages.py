@@ -45,6 +45,11 @@ class Limits:
             self._check(topic)
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self._limits)
+
+    @property
     def largest(self) -> int:
         """That of the topic with the largest messages."""
         return max(self._limits.values())

@@ -9,8 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streamad.errors import CommitAbortedError, UserError
-from streamad_connectors.kafka.connection import streamad_error
-from streamad_connectors.kafka.deliveries import COMMIT_SECONDS, Deadline, Deliveries, Member, as_abort
+from streamad_connectors.kafka.deliveries import COMMIT_SECONDS, Deadline, Deliveries, Member
 from streamad_connectors.kafka.messages import Limits, Message
 from streamad_connectors.kafka.settings import KafkaClient
 
@@ -21,7 +20,6 @@ REQUEST_SECONDS = 5.0
 _QUIET_SECONDS = 30.0
 _ROLL_BACK_SECONDS = 2.0
 _FENCED = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
-_DOING = "writing alerts"
 
 
 class StartOverError(CommitAbortedError):
@@ -91,7 +89,7 @@ class Transactions(Deliveries):
 
     def _undone(self, error: KafkaError, age: float) -> CommitAbortedError | UserError:
         """Roll back, or drop the producer where that cannot be; returns what to raise."""
-        meant = self._fence(error, age) or as_abort(streamad_error(error, _DOING, self._made().events))
+        meant = self._fence(error, age) or self._meaning(error)
         if not self._ready and error.retriable():
             return meant  # nothing was begun; the next commit waits on
         if not (error.fatal() or error.retriable()) and self._rolled_back():
@@ -122,10 +120,14 @@ class Transactions(Deliveries):
 
 def _insist(call: Callable[[float], None], deadline: Deadline) -> None:
     """Make a call again while that may help and there is time. Raises `KafkaException`."""
+    failed_meanwhile = False
     while True:
         try:
             return call(deadline.left)
         except KafkaException as failed:
             error = failed.args[0]
-            if deadline.passed or not error.retriable() or error.name() == "_TIMED_OUT":
+            # Messages are written in the background. What goes wrong there is told when the client is asked again.
+            if error.name() == "_STATE" and not failed_meanwhile:
+                failed_meanwhile = True
+            elif deadline.passed or not error.retriable() or error.name() == "_TIMED_OUT":
                 raise
