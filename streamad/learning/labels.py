@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class LabelBook:
         self._waiting: dict[str, set[int]] = defaultdict(set)  # partition -> offsets
         self._due: dict[str, tuple[int, LabelChange]] = {}  # event -> (record number, change)
         self._verdicts: dict[str, Verdict] = {}
+        self._counts: Counter[Verdict] = Counter()  # of those
         self._records: dict[str, Mapping[str, Any]] = {}  # by event, the newest change last
         self._log: list[tuple[str, Verdict]] = []
         self._lessons: dict[str, Lesson] = {}
@@ -124,15 +125,21 @@ class LabelBook:
 
     def counts(self) -> dict[str, int]:
         """Labels in force by verdict, and those that wait for their record."""
-        verdicts: Sequence[Verdict] = [self._verdicts[e] for e in self._in_force()]
         waiting = sum(map(len, self._waiting.values()))
-        return {"anomaly": verdicts.count("anomaly"), "normal": verdicts.count("normal"), "waiting": waiting}
+        return {
+            "anomaly": self._counts["anomaly"],
+            "normal": self._counts["normal"],
+            "waiting": waiting,
+        }
 
     def _in_force(self) -> list[str]:
         return [event for event in self._records if self._verdicts[event] != "withdrawn"]
 
     def _append(self, event: str, verdict: Verdict, record: Mapping[str, Any]) -> None:
         self._log.append((event, verdict))
+        if event in self._verdicts:
+            self._counts[self._verdicts[event]] -= 1
+        self._counts[verdict] += 1
         self._verdicts[event] = verdict
         self._records.pop(event, None)
         self._records[event] = record

@@ -77,7 +77,8 @@ def _bound(listen: str) -> socket.socket:
     try:
         return socket.create_server((host.strip("[]"), int(port)), family=family)
     except OSError as error:
-        raise UserError(f"http.listen: {listen} cannot be listened at: {error.strerror}") from None
+        why = str(error.strerror).partition(" (")[0]  # without the address once more
+        raise UserError(f"http.listen: {listen} cannot be listened at: {why}") from None
 
 
 def _pages(watch: Watch) -> Starlette:

@@ -44,7 +44,7 @@ def _as_address(value: object) -> str:
     host, _, port = str(value).rpartition(":")
     bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
     if bare or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        message = "HOST:PORT, such as 127.0.0.1:9464"
+        message = "an address such as 127.0.0.1:9464"
         raise ValueError(message)
     return f"{host or '127.0.0.1'}:{port}"
 

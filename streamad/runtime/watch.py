@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_TICK, _GRACE = 1.0, 10.0
+_TICK = 1.0
+
+_GRACE = 10.0
+"""Seconds that an engine may take to end in order."""
+
+_LOOK_SECONDS = 0.05
+"""More often than commits, so that what hangs in one was seen waiting for it."""
 
 
 class Watch:
@@ -30,7 +36,7 @@ class Watch:
 
     def __init__(self, limit: float, notifier: Notifier) -> None:
         """`limit` as in `Health`."""
-        self._limit, self._notifier = limit, notifier
+        self._notifier = notifier
         self._tick = min(_TICK, limit / 4 or _TICK, notifier.every)
         self._health = Health(limit)
         self._beats, self._taken = 0, float("-inf")
@@ -44,7 +50,7 @@ class Watch:
         """Look at what the engine says, if it is time to. Raises `WorldError` where the process is to end."""
         self._beats += 1
         now = time.monotonic()
-        if now - self._taken >= self._tick / 2:
+        if now - self._taken >= _LOOK_SECONDS:
             self.status, self._taken = status(), now
         over, self._over = self._over, ""
         if over:
@@ -84,7 +90,7 @@ class Watch:
     def _end(self, why: str) -> None:
         """In order, if the engine gets to its next step; else at once, which loses nothing either."""
         self._over = why
-        if not self._ended.wait(min(_GRACE, self._limit)):
+        if not self._ended.wait(_GRACE):
             sys.stderr.write(f"streamad: {why}\n")
             sys.stderr.flush()
             os._exit(WorldError.exit_code)
