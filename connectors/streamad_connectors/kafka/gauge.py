@@ -34,21 +34,16 @@ class Gauge:
     settled: bool = False
     polled_at: float = field(default_factory=time.monotonic)
     _spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Where reading began and where the records end, by partition."""
     _looked_at: float = 0.0
 
-    def polled(self, consumer: Consumer, places: Mapping[int, Place]) -> None:
-        """Note that somebody reads, and now and then how far the assigned partitions go."""
+    def polled(self, consumer: Consumer, places: Mapping[int, Place], *, news: bool) -> None:
+        """Note that somebody reads, and, when something came or now and then, how far the assigned partitions go."""
         self.polled_at = time.monotonic()
-        if self.polled_at - self._looked_at >= _LOOK_SECONDS:
+        if news or self.polled_at - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = self.polled_at
-            ends = {number: self._end(consumer, number, place) for number, place in places.items()}
-            self.note({number: (place.begun, ends[number]) for number, place in places.items()})
-
-    def note(self, spans: Mapping[int, tuple[int, int]]) -> None:
-        """Where reading began and where the records end, by partition; -1 where that is not known."""
-        self._spans = {
-            partition_name(self.topic, number): span for number, span in spans.items() if min(span) >= 0
-        }
+            spans = {n: (place.begun, self._end(consumer, n, place)) for n, place in places.items()}
+            self._spans = {partition_name(self.topic, n): span for n, span in spans.items() if min(span) >= 0}
 
     def figures(self, positions: Positions, *, paused: Collection[str] = (), away: bool) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""

@@ -97,13 +97,15 @@ class KafkaSource:
             got = self._consume(max_rows, timeout)
             self._errands.run(self._consumer)
             self._take(got)
-            self._gauge.polled(self._consumer, {n: self._places[n] for n in self._assigned})
             if self._problem is not None:
                 raise self._problem
             gone = self._drop_gone()
             if gone and not self._alone:
                 return Revoked(gone)
-            return self._hand_out(max_rows) if max_rows else Idle()
+            handed = self._hand_out(max_rows) if max_rows else Idle()
+            places = {number: self._places[number] for number in self._assigned}
+            self._gauge.polled(self._consumer, places, news=isinstance(handed, Block))
+            return handed
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`."""

@@ -38,9 +38,8 @@ class KafkaTail:
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
         """See `streamad.ports.Source.poll`."""
-        self._gauge.polled(
-            self._consumer, {n: Place(at, at, self._ends.get(n, -1)) for n, at in self._next.items()}
-        )
+        places = {n: Place(at, at, self._ends.get(n, -1)) for n, at in self._next.items()}
+        self._gauge.polled(self._consumer, places, news=False)
         if not max_rows:
             return Idle()
         with kafka_errors(f"reading topic {self._topic.name}", self._topic.connection.events):
