@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,6 +20,9 @@ from streamad_connectors.kafka.settings import KafkaClient
 
 PATIENCE = 15.0
 """Seconds to wait for a broker at the start."""
+
+CLOSE_SECONDS = 5.0
+"""Seconds to wait for one at the end."""
 
 _SETTLING = 2.0
 """Seconds until a topic that nobody knows counts as missing: a new one is not known to all brokers at once."""
@@ -182,6 +186,13 @@ def _operations(answer: Future[Any], events: ClientEvents) -> set[str] | None:
 
 def _has(operations: set[str] | None, operation: str) -> bool:
     return operations is None or operation.upper() in operations
+
+
+def leave(consumer: Consumer) -> None:
+    """Close it and leave its group, for which the client would wait longer than we do."""
+    closing = threading.Thread(target=consumer.close, name="kafka-close", daemon=True)
+    closing.start()
+    closing.join(CLOSE_SECONDS)
 
 
 def lacking(right: Right, user: str) -> UserError:

@@ -14,7 +14,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from streamad.errors import InputError
 from streamad.ports import Idle, Positions, Revoked, SourceFigures
 from streamad.records.batch import Block
-from streamad_connectors.kafka.connection import Connection, kafka_errors
+from streamad_connectors.kafka.connection import CLOSE_SECONDS, Connection, kafka_errors, leave
 from streamad_connectors.kafka.errands import Errands
 from streamad_connectors.kafka.gauge import Gauge, Place
 from streamad_connectors.kafka.payloads import partition_name
@@ -25,8 +25,6 @@ _log = structlog.get_logger(__name__)
 _AHEAD = 64
 """Messages taken while nobody wants rows, before the partitions are paused. What the client had fetched of a paused
 partition is fetched once more afterwards, so a short wait does not pause."""
-
-_CLOSE_SECONDS = 5.0
 
 
 class KafkaSource:
@@ -127,8 +125,8 @@ class KafkaSource:
     def close(self) -> None:
         """See `streamad.ports.Source.close`. Leaves the group, so that the others go on at once."""
         self._closing = True
-        if self._busy.acquire(timeout=_CLOSE_SECONDS):  # else a poll is stuck, and ends with the process
-            _close(self._consumer)
+        if self._busy.acquire(timeout=CLOSE_SECONDS):  # else a poll is stuck, and ends with the process
+            leave(self._consumer)
             self._busy.release()
 
     # ---- membership: the three callbacks run within `consume` and `close` ------------------------------
@@ -147,7 +145,7 @@ class KafkaSource:
         old, self._renewing, self._joined = self._consumer, False, False
         self._topic = replace(self._topic, connection=self._reconnect())
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
-        _close(old)
+        leave(old)
         self._assigned, self._paused, self._places, self._ahead = set(), set(), {}, []
         self.owned, self._gauge = frozenset(), Gauge(self._topic.name)
         return gone
@@ -299,10 +297,3 @@ class KafkaSource:
             cursor = block.cursors.get(partition_name(self._topic.name, number))
             place.handed = place.handed if cursor is None else cursor["offset"]
         return block
-
-
-def _close(consumer: Consumer) -> None:
-    """Leave the group, for which the client would wait longer than we do."""
-    closing = threading.Thread(target=consumer.close, name="kafka-close", daemon=True)
-    closing.start()
-    closing.join(_CLOSE_SECONDS)
