@@ -191,7 +191,7 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
 
 
 def _ask_trainer(desk: Desk, args: argparse.Namespace) -> None:
-    wanted, active = desk.ask(args.version), desk.standing().active
+    wanted, active = desk.ask(args.version)
     when = {
         True: "the active trainer takes it",
         False: "no trainer is active now, the next one takes it",

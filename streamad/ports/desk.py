@@ -71,10 +71,11 @@ class Desk(Protocol):
     def files(self, version: int) -> Mapping[str, bytes]:
         """A version's artifact. Raises `UserError` where it is not kept."""
 
-    def ask(self, version: int | None) -> int:
-        """Ask the active trainer to promote a version; None: the one kept before the present one. Returns which.
+    def ask(self, version: int | None) -> tuple[int, bool | None]:
+        """Ask the active trainer to promote a version; None: the one kept before the present one.
 
-        Raises `UserError` where it is not kept.
+        Returns which, and whether there is an active trainer; None where this user may not know. Raises `UserError`
+        where the version is not kept.
         """
 
     def standing(self) -> Standing:

@@ -18,7 +18,7 @@ from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.ledger import Ledger, version_named
 from streamad_connectors.kafka.messages import compact
 from streamad_connectors.kafka.newest import Newest
-from streamad_connectors.kafka.overview import overview
+from streamad_connectors.kafka.overview import lag_of, scorers, trainers
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.payloads import place_of
 from streamad_connectors.kafka.settings import KafkaClient
@@ -48,6 +48,7 @@ class KafkaDesk:
         """`client` reaches the topics of the state, `source` says where the records are."""
         self._client, self._source, self._topics, self._context = client, source, topics, context
         self._folder, self._key = context.source.folder, key
+        self._trainers = trainers_of(context.feed), topics.control
         self._open: dict[str, Newest] = {}
 
     def where(self, what: Seen) -> str:
@@ -66,12 +67,13 @@ class KafkaDesk:
     def give(self, labels: Sequence[Mapping[str, Any]]) -> Sequence[str | None]:
         """See `streamad.ports.Desk.give`."""
         problems = [self._problem(label) for label in labels]
-        said = (
+        said = [
             (str(label["event_id"]).encode(errors="replace"), compact(label))
             for label, problem in zip(labels, problems, strict=True)
             if problem is None
-        )
-        tell(self._client, self._folder, self._topics.labels, said)
+        ]
+        if said:
+            tell(self._client, self._folder, self._topics.labels, said)
         return problems
 
     def versions(self) -> Sequence[KeptVersion]:
@@ -100,7 +102,7 @@ class KafkaDesk:
         finally:
             fetcher.close()
 
-    def ask(self, version: int | None) -> int:
+    def ask(self, version: int | None) -> tuple[int, bool | None]:
         """See `streamad.ports.Desk.ask`."""
         ledger, _ = self._control()
         wanted = ledger.before() if version is None else version
@@ -108,13 +110,23 @@ class KafkaDesk:
             raise ledger.missing(wanted)
         request = write_request(wanted, _written(datetime.now(UTC)), self._key)
         tell(self._client, self._folder, self._topics.control, [(WANTED, request)])
-        return wanted
+        _, active = trainers(self._client, self._folder, *self._trainers)
+        return wanted, active
 
     def standing(self) -> Standing:
         """See `streamad.ports.Desk.standing`."""
-        trainers = trainers_of(self._context.feed), self._topics.control
         group = group_of(self._source, self._context.source)
-        return overview(self._source, self._folder, self._source.topic, group, trainers)
+        lag, begun = lag_of(self._source, self._folder, self._source.topic, group)
+        there, active = trainers(self._client, self._folder, *self._trainers)
+        return Standing(
+            topic=self._source.topic,
+            group=group,
+            lag=lag,
+            begun=begun,
+            scorers=scorers(self._source, self._folder, group),
+            trainers=there,
+            active=active,
+        )
 
     def close(self) -> None:
         """See `streamad.ports.Desk.close`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 
 from streamad.errors import InputError
 from streamad.records.batch import Block
-from streamad_connectors.kafka.connection import streamad_error
+from streamad_connectors.kafka.connection import Connection, streamad_error
 from streamad_connectors.kafka.payloads import place_of
 from streamad_connectors.kafka.record_topic import RecordTopic
 from streamad_connectors.kafka.topic_reader import ALONE
@@ -34,9 +36,9 @@ _LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}
 class KafkaLookup:
     """Reads one record at a time, in no group. Implements `streamad.ports.Lookup`."""
 
-    def __init__(self, topic: RecordTopic) -> None:
-        """The connection of `topic` is one of `LOOKING_UP`, and ours alone."""
-        self._topic, self._consumer = topic, topic.connection.client
+    def __init__(self, topic: RecordTopic, reconnect: Callable[[], Connection[Consumer]]) -> None:
+        """The connection of `topic` is ours alone, and one of those that `reconnect` makes, with `LOOKING_UP`."""
+        self._topic, self._reconnect = topic, reconnect
         self._ends: dict[int, tuple[float, int]] = {}  # when asked, and what was said
 
     def payload(self, position: str) -> Block | None:
@@ -57,24 +59,30 @@ class KafkaLookup:
         """See `streamad.ports.Lookup.close`."""
         self._consumer.close()
 
+    @property
+    def _consumer(self) -> Consumer:
+        return self._topic.connection.client
+
     def _message(self, number: int, offset: int) -> Message | None:
         if offset >= self._end(number, offset):
             return None
-        self._consumer.assign([self._topic.place(number, offset)])
         try:
             return self._first(number, offset)
-        finally:
-            self._consumer.unassign()
+        except InputError:  # what came may have been left over from the place that was read before
+            self._consumer.close()
+            self._topic = replace(self._topic, connection=self._reconnect())
+            return self._first(number, offset)
 
     def _first(self, number: int, offset: int) -> Message | None:
-        """What the consumer reads first, if that is the record."""
+        """What the consumer reads first. Raises `InputError` where it is not that record."""
+        self._consumer.assign([self._topic.place(number, offset)])
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             message = self._consumer.poll(_TURN)
             if message is None or message.topic() is None:  # of a group: we are in none
                 continue
-            error = message.error()
-            if (error is None and message.offset() != offset) or (error and error.name() in _GONE):
+            error, place = message.error(), (message.partition(), message.offset())
+            if (error is None and place != (number, offset)) or (error and error.name() in _GONE):
                 raise self._gone(number, offset)
             if error is None:
                 self._topic.connection.events.answered()
@@ -87,12 +95,19 @@ class KafkaLookup:
         asked, end = self._ends.get(number, (float("-inf"), 0))
         if offset < end or time.monotonic() - asked < _ENDS_HOLD:
             return end
-        if number not in self._topic.partitions:
+        if not self._exists(number):
             raise self._gone(number, offset)
         found = self._consumer.get_watermark_offsets(self._topic.place(number, 0), _PATIENCE)
         assert found is not None
         self._ends[number] = time.monotonic(), found[1]
         return found[1]
+
+    def _exists(self, number: int) -> bool:
+        """Whether there is such a partition, which may be new. A broker that does not say counts as yes."""
+        if number in self._topic.partitions:
+            return True
+        known = self._consumer.list_topics(self._topic.name, _PATIENCE).topics[self._topic.name]
+        return known.error is not None or number in known.partitions
 
     def _gone(self, number: int, offset: int) -> InputError:
         return InputError(f"{self._topic.name}/{number}@{offset} holds no record, or no longer")

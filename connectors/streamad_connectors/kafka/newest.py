@@ -6,14 +6,16 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamad.errors import StreamadError
 from streamad_connectors.kafka.connection import (
     PATIENCE,
+    Connection,
     Right,
     check_reachable,
     connect,
@@ -33,8 +35,8 @@ _TURN, _PIECE = 0.1, 1000
 _WIDER = 4
 """So many times more offsets are read where the last ones held too few messages: ends of transactions have some too."""
 
-_NEW_SECONDS = 10.0
-"""How often it is looked for new partitions."""
+_NEW_SECONDS, _ASK_SECONDS = 10.0, 1.0
+"""How often it is looked for new partitions, and for how long."""
 
 
 class Newest:
@@ -42,12 +44,13 @@ class Newest:
 
     def __init__(self, options: KafkaClient, folder: Path, topic: str) -> None:
         """Wait for a broker. Raises `UserError` and `WorldError`."""
-        self._connection = connect(options, Consumer, consumer_settings(options, folder) | _LOOKING)
-        self._consumer, self._topic = self._connection.client, topic
+        self._options, self._settings = options, consumer_settings(options, folder) | _LOOKING
+        self._topic = topic
+        self._asking = self._connect()
+        self._reading: Connection[Consumer] | None = None
         self._next: dict[int, int] = {}  # where to follow a partition from
-        self._following = False
         self._looked = time.monotonic()
-        check_reachable(self._connection, [topic])
+        check_reachable(self._asking, [topic])
 
     def last(self, count: int) -> list[Message]:
         """The newest `count` as of now, by timestamp, the oldest of them first."""
@@ -66,26 +69,37 @@ class Newest:
         return self._read({number: first for number, (first, _) in bounds.items()}, bounds, Counter())
 
     def more(self, timeout: float) -> list[Message]:
-        """What came since the last call, or since `last`; waits for at most `timeout` seconds."""
-        if not self._following:
-            self._consumer.assign([TopicPartition(self._topic, *place) for place in self._next.items()])
-            self._following = True
+        """What came since the last call, or since `last` or `all`; waits for at most `timeout` seconds."""
+        reading = self._reading or self._read_from(self._next)
         if time.monotonic() - self._looked > _NEW_SECONDS:
-            self._take_new()
-        met = self._consumer.poll(timeout)  # consume would wait for many
-        got = [] if met is None else [met, *self._consumer.consume(_PIECE, 0)]
+            self._take_new(reading.client)
+        met = reading.client.poll(timeout)  # consume would wait for many
+        got = [] if met is None else [met, *reading.client.consume(_PIECE, 0)]
         return sorted((message for message in got if self._is_record(message)), key=_age)
 
     def close(self) -> None:
-        """Give back the connection."""
-        self._consumer.close()
+        """Give back the connections."""
+        self._asking.client.close()
+        if self._reading is not None:
+            self._reading.client.close()
+
+    def _connect(self) -> Connection[Consumer]:
+        return connect(self._options, Consumer, self._settings)
+
+    def _read_from(self, offsets: Mapping[int, int]) -> Connection[Consumer]:
+        """Read from these offsets on; with a new client, since one that was elsewhere can still give what was there."""
+        if self._reading is not None:
+            self._reading.client.close()
+        self._reading = self._connect()
+        self._reading.client.assign([TopicPartition(self._topic, *place) for place in offsets.items()])
+        return self._reading
 
     def _bounds(self) -> dict[int, tuple[int, int]]:
         """Of each partition the first offset, and the end of what may be read."""
-        with kafka_errors(f"reading topic {self._topic}", self._connection.events):
-            numbers = self._consumer.list_topics(self._topic, PATIENCE).topics[self._topic].partitions
-            places = {number: TopicPartition(self._topic, number) for number in numbers}
-            found = {n: self._consumer.get_watermark_offsets(p, PATIENCE) for n, p in places.items()}
+        client = self._asking.client
+        with kafka_errors(f"reading topic {self._topic}", self._asking.events):
+            places = {number: TopicPartition(self._topic, number) for number in self._numbers(PATIENCE)}
+            found = {n: client.get_watermark_offsets(place, PATIENCE) for n, place in places.items()}
         return {number: bounds for number, bounds in found.items() if bounds is not None}
 
     def _read(
@@ -93,48 +107,47 @@ class Newest:
     ) -> Iterator[Message]:
         """What lies from these offsets on; `read` counts the messages of each partition."""
         ends = {number: end for number, (_, end) in bounds.items()}
-        self._next, self._following = dict(ends), False
         waiting = {number for number, end in ends.items() if starts[number] < end}
-        self._consumer.assign([TopicPartition(self._topic, number, starts[number]) for number in waiting])
+        reading = self._read_from({number: starts[number] for number in waiting})
         heard = time.monotonic()
         while waiting:
-            for message in self._consumer.consume(_PIECE, _TURN):
+            for message in reading.client.consume(_PIECE, _TURN):
                 heard = time.monotonic()
-                is_record, number, offset = self._is_record(message), *_place(message)
+                is_record, (number, offset) = self._is_record(message), _place(message)
                 if is_record and offset < ends[number]:
                     read[number] += 1
                     yield message
-                if offset + is_record >= ends[number]:
+                if offset + is_record >= ends.get(number, 0):
                     waiting.discard(number)
             if time.monotonic() - heard > PATIENCE:
-                raise unreached(self._connection.events, PATIENCE)
-        self._consumer.unassign()
+                raise unreached(reading.events, PATIENCE)
+        reading.client.close()
+        self._reading, self._next = None, ends
 
-    def _take_new(self) -> None:
-        """Follow partitions that were added, from their beginnings."""
+    def _take_new(self, reading: Consumer) -> None:
+        """Follow partitions that were added, from their beginnings; where nobody answers, later."""
         self._looked = time.monotonic()
-        with kafka_errors(f"reading topic {self._topic}", self._connection.events):
-            numbers = self._consumer.list_topics(self._topic, PATIENCE).topics[self._topic].partitions
-        new = numbers.keys() - self._next.keys()
-        self._next |= dict.fromkeys(new, 0)
-        if new:
-            self._consumer.incremental_assign([TopicPartition(self._topic, n, OFFSET_BEGINNING) for n in new])
+        with suppress(KafkaException):
+            new = self._numbers(_ASK_SECONDS) - self._next.keys()
+            self._next |= dict.fromkeys(new, 0)
+            reading.incremental_assign([TopicPartition(self._topic, n, OFFSET_BEGINNING) for n in new])
+
+    def _numbers(self, timeout: float) -> set[int]:
+        return {*self._asking.client.list_topics(self._topic, timeout).topics[self._topic].partitions}
 
     def _is_record(self, message: Message) -> bool:
         """Whether it is one, rather than news. Raises what bad news means."""
         error = message.error()
-        if error is None:
-            self._connection.events.answered()
-        elif (
-            message.topic() is not None and error.name() != "_PARTITION_EOF"
-        ):  # without a topic it is of a group
-            raise self._trouble(error)
-        return error is None
+        if error is None and self._reading is not None:
+            self._reading.events.answered()
+        if error is None or message.topic() is None or error.name() == "_PARTITION_EOF":
+            return error is None  # what has no topic is of a group: we are in none
+        raise self._trouble(error)
 
     def _trouble(self, error: KafkaError) -> StreamadError:
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            return lacking(Right("Read", "topic", self._topic), self._connection.user)
-        return streamad_error(error, f"reading topic {self._topic}", self._connection.events)
+            return lacking(Right("Read", "topic", self._topic), self._asking.user)
+        return streamad_error(error, f"reading topic {self._topic}", self._asking.events)
 
 
 def _place(message: Message) -> tuple[int, int]:

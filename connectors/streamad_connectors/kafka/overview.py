@@ -1,4 +1,4 @@
-"""How a feed's cluster is doing, as its groups and its topic of records say."""
+"""How a feed's cluster is doing, as its groups say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # two of them
     MemberDescription,
 )
 
-from streamad.ports import Standing
 from streamad_connectors.kafka.connection import (
     PATIENCE,
     Connection,
@@ -27,45 +26,43 @@ from streamad_connectors.kafka.topic_reader import ALONE
 _NOBODY, _HIDDEN = "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED"
 
 
-def overview(
-    options: KafkaClient, folder: Path, records: str, group: str, trainers: tuple[str, str]
-) -> Standing:
-    """How far the `group` of scorers is in the topic of `records`, and who is there.
+def lag_of(options: KafkaClient, folder: Path, records: str, group: str) -> tuple[dict[str, int], bool]:
+    """Of each partition of the topic of `records` how many offsets are left to the group, and whether it has begun.
 
-    `trainers` is the trainers' group and the topic whose partition 0 the active one owns. Raises `UserError` and
-    `WorldError`.
+    Raises `UserError` and `WorldError`.
     """
     settings = consumer_settings(options, folder) | ALONE | {"group.id": group}
     connection = connect(options, Consumer, settings)
     try:
         check_reachable(connection, [records])
-        lag, begun = _lag(connection, records)
+        with kafka_errors(f"asking for the place of group {group} in topic {records}", connection.events):
+            return _lag(connection.client, records)
     finally:
         connection.client.close()
-    admin = connect(options, AdminClient, admin_settings(options, folder))
-    scorers, teaching = _members(admin, group), _members(admin, trainers[0])
-    return Standing(
-        topic=records,
-        group=group,
-        lag=lag,
-        begun=begun,
-        scorers=None if scorers is None else len(scorers),
-        trainers=None if teaching is None else len(teaching),
-        active=None if teaching is None else any(_owns(member, trainers[1]) for member in teaching),
-    )
 
 
-def _lag(connection: Connection[Consumer], records: str) -> tuple[dict[str, int], bool]:
-    """Of each partition how many offsets are left to the group, and whether it has begun with any."""
-    consumer, lag, begun = connection.client, dict[str, int](), False
-    with kafka_errors(f"asking for the group's place in topic {records}", connection.events):
-        numbers = sorted(consumer.list_topics(records, PATIENCE).topics[records].partitions)
-        places = consumer.committed([TopicPartition(records, number) for number in numbers], PATIENCE)
-        for place in places:
-            asked = TopicPartition(records, place.partition)
-            first, end = consumer.get_watermark_offsets(asked, PATIENCE) or (0, 0)
-            begun = begun or place.offset >= 0
-            lag[partition_name(records, place.partition)] = max(0, end - max(first, place.offset))
+def scorers(options: KafkaClient, folder: Path, group: str) -> int | None:
+    """How many there are; None where this user may not know. Raises `WorldError`."""
+    members = _members(connect(options, AdminClient, admin_settings(options, folder)), group)
+    return None if members is None else len(members)
+
+
+def trainers(options: KafkaClient, folder: Path, group: str, control: str) -> tuple[int | None, bool | None]:
+    """How many there are, and whether one is active; None where this user may not know. Raises `WorldError`."""
+    members = _members(connect(options, AdminClient, admin_settings(options, folder)), group)
+    if members is None:
+        return None, None
+    return len(members), any(_owns(member, control) for member in members)
+
+
+def _lag(consumer: Consumer, records: str) -> tuple[dict[str, int], bool]:
+    lag, begun = dict[str, int](), False
+    numbers = sorted(consumer.list_topics(records, PATIENCE).topics[records].partitions)
+    for place in consumer.committed([TopicPartition(records, number) for number in numbers], PATIENCE):
+        asked = TopicPartition(records, place.partition)
+        first, end = consumer.get_watermark_offsets(asked, PATIENCE) or (0, 0)
+        begun = begun or place.offset >= 0
+        lag[partition_name(records, place.partition)] = max(0, end - max(first, place.offset))
     return lag, begun
 
 

@@ -108,8 +108,11 @@ def open_tail(options: KafkaOptions, context: SourceContext, window: int) -> Kaf
 
 def open_lookup(options: KafkaOptions, context: SourceContext) -> KafkaLookup:
     """Single records, see `KafkaLookup`. Raises `UserError` and `WorldError`."""
-    settings = consumer_settings(options, context.folder) | LOOKING_UP
-    return KafkaLookup(_topic(options, context, connect(options, Consumer, settings)))
+
+    def reconnect() -> Connection[Consumer]:
+        return connect(options, Consumer, consumer_settings(options, context.folder) | LOOKING_UP)
+
+    return KafkaLookup(_topic(options, context, reconnect()), reconnect)
 
 
 def _open(options: KafkaOptions, context: SourceContext) -> Source:
