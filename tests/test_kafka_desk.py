@@ -13,9 +13,10 @@ from collections import Counter
 import pytest
 import structlog
 from commands_help import Commands
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 from feeds import write_kafka_config, write_log
-from kafka_topics import admin, delete_topics, produce, read_all
+from kafka_broker import USERS
+from kafka_topics import admin, allow, delete_topics, produce, read_all
 from processes import start, wait_for
 from streamad_connectors.kafka.topics import Topics
 
@@ -105,7 +106,6 @@ class Cluster:
 def cluster(tmp_path_factory, broker):
     running = Cluster(tmp_path_factory.mktemp("desk"), broker)
     running.start("trainer")
-    running.until(lambda: running.said("trainer", "started"))
     running.start("run")
     running.until(lambda: running.said("run", "model_active"), "run")
     running.until(
@@ -310,6 +310,34 @@ def test_a_version_that_is_asked_for_is_promoted_and_scores_everywhere(cluster, 
 def scoring(cluster, name):
     """The version that a process scores with."""
     return cluster.said(name, "model_active")[-1]["version"]
+
+
+def test_an_analyst_needs_these_rights_and_no_others(cluster, command, monkeypatch):
+    if cluster.broker.secure_bootstrap is None:
+        pytest.skip("the broker has no listener with users")
+    monkeypatch.setenv("PASSWORD", USERS["nobody"])
+    user = "{security.protocol: sasl_plaintext, sasl.mechanism: PLAIN, sasl.username: nobody, sasl.password: '${PASSWORD}'}"
+    login = ["--set", f"source.brokers={cluster.broker.secure_bootstrap}", "--set", f"source.client={user}"]
+    refused = command("alerts", *login, code=2).err.splitlines()[-1]
+    assert refused.startswith(f"streamad: the right Describe on topic {cluster.topics.alerts}")
+    read, write, describe = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+    topics, groups = ResourceType.TOPIC, ResourceType.GROUP
+    for topic in cluster.topics:
+        allow(cluster.broker, "nobody", topics, topic, read)
+    for topic in (cluster.topics.labels, cluster.topics.control):
+        allow(cluster.broker, "nobody", topics, topic, write)
+    allow(cluster.broker, "nobody", topics, cluster.records, describe)
+    for group in (f"streamad-{cluster.feed}", f"streamad-{cluster.feed}-trainer"):
+        allow(cluster.broker, "nobody", groups, group, describe)
+    event = command.rows("alerts", *login, "--limit", "1")[0]["event_id"]
+    command("rejected", *login)
+    command("queue", *login)
+    command("show", event, *login)
+    command("label", event, "normal", *login)
+    assert cluster.rows("labels")[-1]["event_id"] == event
+    command("models", "show", *login)
+    command("models", "promote", "2", *login)
+    assert command.rows("status", *login)[0]["trainer_active"]
 
 
 def test_status_tells_of_lag_trainer_version_and_labels(cluster, command):
