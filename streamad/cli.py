@@ -141,6 +141,7 @@ def _making(commands: Commands) -> None:
     demo = _command(commands, "demo", "demo:demo", "show the whole loop on generated traffic", config=False)
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep the demo's files here")
     demo.add_argument("--seed", type=_seed, default=7, metavar="N")
+    demo.add_argument("--kafka", metavar="BROKERS", help="through topics of its own, which it removes again")
 
 
 def _running(commands: Commands) -> None:

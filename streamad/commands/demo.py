@@ -24,6 +24,7 @@ from sklearn.metrics import average_precision_score
 
 from streamad.bench.forest import forest_scores, read_stream
 from streamad.commands import screen
+from streamad.commands.demo_kafka import demo as through_topics
 from streamad.commands.running import progress, stop_on_signals
 from streamad.config import load_config
 from streamad.errors import UserError
@@ -64,6 +65,8 @@ class Demo:
 
 def demo(args: argparse.Namespace) -> int:
     """Generate, replay, ask, label, learn, compare."""
+    if args.kafka:
+        return through_topics(args)
     configure_logs(LogOptions(level="error"))
     began = time.monotonic()
     folder = args.state or Path(tempfile.mkdtemp(prefix="streamad-demo-"))

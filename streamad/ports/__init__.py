@@ -15,6 +15,7 @@ from streamad.ports.cluster import (
     Publisher,
     Reference,
     Role,
+    Stage,
     Updates,
     Wanted,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "SourceFigures",
     "SourceOptions",
     "SourcePlugin",
+    "Stage",
     "Standing",
     "Updates",
     "Wanted",

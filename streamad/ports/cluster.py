@@ -114,6 +114,22 @@ class Lookup(Protocol):
         """Give back connections."""
 
 
+class Stage(Protocol):
+    """A cluster that a demo plays in: topics under names that nobody else has. Used by one thread.
+
+    Each verb raises `UserError` and `WorldError`.
+    """
+
+    def source(self) -> Mapping[str, Any]:
+        """The config's section for its records."""
+
+    def send(self, payloads: Sequence[bytes]) -> None:
+        """Write records, spread over all partitions; returns when none can be lost any more."""
+
+    def close(self) -> None:
+        """Remove it, with all that was written to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterPlugin:
     """What an entry point of ``streamad.states`` points to: a ``state:`` of the config that is no directory."""
@@ -125,6 +141,8 @@ class ClusterPlugin:
     """(validated options of the state, those of the source, context) -> what ``trainer`` works with"""
     open_desk: Callable[[Any, Any, ClusterContext], Desk]
     """(validated options of the state, those of the source, context) -> what the other commands work with"""
+    open_stage: Callable[[Any, str], Stage]
+    """(validated options of the state, the feed's name) -> a stage that is new"""
     check: Callable[[Any, Any, ClusterContext, Role], Sequence[Finding]] = lambda *_: ()
     """(validated options of the state, those of the source, context, role) -> what ``--check`` finds, without a trace"""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 KDD_FIELDS: Final = (
@@ -19,3 +20,12 @@ KDD_FIELDS: Final = (
 KDD_CATEGORICAL: Final = ("protocol_type", "service", "flag")
 KDD_BOOLEAN: Final = ("land", "logged_in", "root_shell", "is_host_login", "is_guest_login")
 KDD_LABEL: Final = "label"
+
+
+def kdd_object(line: bytes) -> bytes:
+    """A line of the format as the JSON object that a service would send."""
+    words = dict(zip(KDD_FIELDS, line.decode().rstrip().split(","), strict=True))
+    texts = {*KDD_CATEGORICAL, KDD_LABEL}
+    return json.dumps(
+        {name: word if name in texts else json.loads(word) for name, word in words.items()}
+    ).encode()

@@ -140,5 +140,5 @@ class KafkaReplay:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             span.at = self._topic.offset_instead(span.number, offset or 0)
             self._consumer.assign([self._topic.place(span.number, span.at)])
-        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # we are in no group, and need no right on one
+        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # in no group, no right on one is needed
             self._topic.heed(error)

@@ -41,6 +41,7 @@ from streamad_connectors.kafka.source import (
     open_member,
     open_tail,
 )
+from streamad_connectors.kafka.stage import KafkaStage
 from streamad_connectors.kafka.topics import Topics, check, create_missing
 from streamad_connectors.kafka.updates import KafkaUpdates
 
@@ -114,6 +115,10 @@ def _open_desk(state: StateOptions, source: KafkaOptions, context: ClusterContex
     return KafkaDesk(client, source, topics, context, key=_key(state))
 
 
+def _open_stage(state: StateOptions, feed: str) -> KafkaStage:
+    return KafkaStage(state, feed, _topics(state.topics, feed))
+
+
 def _check(state: StateOptions, source: KafkaOptions, context: ClusterContext, role: Role) -> list[Finding]:
     client, topics = _named(state, source, context)
     folder = _folder(context)
@@ -174,5 +179,6 @@ plugin = ClusterPlugin(
     open_scorer=_open_scorer,
     open_trainer=_open_trainer,
     open_desk=_open_desk,
+    open_stage=_open_stage,
     check=_check,
 )

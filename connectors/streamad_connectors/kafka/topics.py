@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -67,7 +68,7 @@ def create_missing(admin: Connection[AdminClient], topics: Topics, replication: 
     answers = admin.client.create_topics(wanted, request_timeout=PATIENCE)
     for name, answer in answers.items():
         with kafka_errors(f"making topic {name}", admin.events):
-            answer.result()
+            _await_made(answer)
     _await_leaders(admin, [*answers])
     return [*answers]
 
@@ -102,6 +103,15 @@ def _new(topics: Topics, names: Collection[str], replication: int) -> list[NewTo
         NewTopic(name, shapes[name].partitions, replication, config=dict(shapes[name].settings))
         for name in names
     ]
+
+
+def _await_made(answer: Future[None]) -> None:
+    """Another process may have been faster."""
+    try:
+        answer.result()
+    except KafkaException as failed:
+        if failed.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 def _await_leaders(admin: Connection[AdminClient], names: Sequence[str]) -> None:
