@@ -124,6 +124,8 @@ class KafkaReplay:
         """Whether anything came."""
         got, span = self._consumer.consume(count, timeout), self._spans[self._current]
         for message in got:
+            if message.topic() is not None and message.partition() != span.number:
+                continue  # left over from the partition before
             if (error := message.error()) is not None:
                 self._heed(error, span, message.offset())
             elif (offset := message.offset() or 0) < span.end:
