@@ -253,12 +253,16 @@ def test_a_source_that_nobody_asks_stalls():
     assert verdicts(*idle)[-1].red == ("no progress for 15 s since the engine or its source hangs",)
 
 
+@pytest.mark.parametrize("state", ["standing_by", "stopped"])
+def test_without_an_engine_there_is_nothing_to_stall(state):
+    assert verdicts(*[{"state": state}] * 9)[-1].red == ()
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"state": "warming_up"},
         {"state": "first_fit"},
-        {"state": "stopped"},
         {"source": {"lag": {"p0": 9}, "away": True}},
         {"source": {"lag": {"p0": 0}}},
         {},
@@ -297,6 +301,7 @@ def test_a_paused_partition_is_red_by_name_and_its_records_are_not_waited_for():
         (SCORING | {"source": {"settled": False}}, "waits to be given partitions"),
         (SCORING | {"source": {"settled": True, "lag": {}}}, ""),
         (SCORING | {"state": "draining"}, "stopping"),
+        (SCORING | {"state": "stopped"}, "stopping"),
     ],
 )
 def test_ready_is_what_scores_or_has_nothing_to_score(status, unready):

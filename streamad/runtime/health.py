@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     Status = Mapping[str, Any]
     """What `Engine.status` says, or ``{"state": "standing_by"}``."""
 
-_PATIENT = {"warming_up", "first_fit", "standing_by"}
-"""States in which records wait for good reason: there is no model to score them with, or somebody else to do it."""
+_PATIENT = {"warming_up", "first_fit"}
+"""States in which records wait for good reason: there is no model to score them with."""
+
+_OFF_DUTY = {"standing_by", "stopped"}
+"""States in which nobody waits for a sign of life: there is no engine yet, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Health:
         return Verdict(stalled, tuple(filter(None, red)), _unready(status), over)
 
     def _goes_on(self, status: Status | None, beats: int) -> bool:
-        if status is None or status["state"] == "stopped":
+        if status is None or status["state"] in _OFF_DUTY:
             return True
         source, before = status.get("source", {}), self._seen
         committed = (status.get("scored", 0), status.get("rejected", 0))

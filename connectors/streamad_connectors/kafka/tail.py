@@ -31,26 +31,26 @@ class KafkaTail:
         """Raises `StreamadError` for what Kafka answers."""
         self._topic, self._window = topic, window
         self._consumer: Consumer = topic.connection.client
-        self._next: dict[int, int] = {}
-        self._ends: dict[int, int] = {}  # those met, behind all that was read by then
+        self._places: dict[int, Place] = {}
         self._gauge = Gauge(topic.name)
         self._looked = float("-inf")
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
         """See `streamad.ports.Source.poll`."""
-        places = {n: Place(at, at, self._ends.get(n, -1)) for n, at in self._next.items()}
-        self._gauge.polled(self._consumer, places, news=False)
+        self._gauge.polled(self._consumer, self._places, news=False)
         if not max_rows:
             return Idle()
         with kafka_errors(f"reading topic {self._topic.name}", self._topic.connection.events):
             self._look()
             got = [m for m in self._consumer.consume(max_rows, timeout) if self._is_record(m)]
         for message in got:
-            self._next[message.partition() or 0] = (message.offset() or 0) + 1
+            if (place := self._places.get(message.partition() or 0)) is not None:
+                place.handed = (message.offset() or 0) + 1
         if got and self._topic.connection.events.away:
             self._topic.connection.events.answered()
-        ends = {number: end for number, end in self._ends.items() if end > self._next.get(number, end)}
-        self._next |= ends
+        ends = {number: place.end for number, place in self._places.items() if place.end > place.handed}
+        for number, end in ends.items():
+            self._places[number].handed = end
         return self._topic.block(got, ends) if got or ends else Idle()
 
     def figures(self, positions: Positions) -> SourceFigures:
@@ -60,7 +60,7 @@ class KafkaTail:
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`; what is not named goes on where it is."""
         with kafka_errors(f"going back in topic {self._topic.name}", self._topic.connection.events):
-            for number in self._next:
+            for number in self._places:
                 if cursor := positions.get(partition_name(self._topic.name, number)):
                     self._go(number, int(cursor["offset"]))
 
@@ -82,31 +82,31 @@ class KafkaTail:
         share = max(1, self._window // len(partitions))
         for number in partitions:
             first, end = self._topic.bounds(number)
-            behind = end - self._next.get(number, -1)
-            if number not in self._next or behind > 2 * share:
-                if number in self._next:
-                    _log.info("jumped_forward", partition=number, records=behind - share)
-                self._go(number, max(first, end - share))
+            place = self._places.get(number)
+            if place is not None and end - place.handed > 2 * share:
+                _log.info("jumped_forward", partition=number, records=end - place.handed - share)
+            elif place is not None:
+                continue
+            self._go(number, max(first, end - share))
 
     def _go(self, number: int, offset: int) -> None:
-        if number in self._next:
+        if number in self._places:
             self._consumer.seek(TopicPartition(self._topic.name, number, offset))
         else:
             self._consumer.incremental_assign([self._topic.place(number, offset)])
-        self._next[number] = offset
-        self._ends.pop(number, None)
+        self._places[number] = Place(begun=offset, handed=offset)
 
     def _is_record(self, message: Message) -> bool:
-        error = message.error()
+        error, number = message.error(), message.partition() or 0
         if error is None:
             return True
         if error.name() == "_AUTO_OFFSET_RESET":
             self._looked = float("-inf")  # what was to be read next is gone: look again where it begins
-            self._next.pop(message.partition() or 0, None)
-            self._ends.pop(message.partition() or 0, None)
-            self._consumer.incremental_unassign([self._topic.place(message.partition() or 0, 0)])
+            self._places.pop(number, None)
+            self._consumer.incremental_unassign([self._topic.place(number, 0)])
         elif error.name() == "_PARTITION_EOF":
-            self._ends[message.partition() or 0] = message.offset() or 0
+            if number in self._places:
+                self._places[number].end = message.offset() or 0
         elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
             self._topic.heed(error)
         return False
