@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
+import re
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -167,6 +169,12 @@ def test_the_pages_follow_a_daemon_from_its_start_to_its_first_model(tmp_path):
     assert (found["streamad_model_version", ""], found["streamad_threshold", ""]) == (1, 0.05)
     assert (found["streamad_transactions_aborted_total", ""], found["streamad_training", ""]) == (0, 0)
     assert 0 < found["streamad_commit_seconds", ""] < SECONDS > found["streamad_commit_age_seconds", ""] >= 0
+
+
+def test_the_readme_names_every_number():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    names = {metric.name for metric in METRICS} | {"streamad_healthy", "streamad_ready"}
+    assert set(re.findall(r"`(streamad_[a-z_]+)", readme)) == names
 
 
 def numbers(text):
