@@ -67,7 +67,7 @@ def test_an_alert_is_written_in_format_1():
         features=np.zeros((2, 1)),
         base=np.zeros(2),
     )
-    described = describer.describe(batch, scorer, scores, 0.001, SCORED_AT)
+    described = describer.describe(batch, scorer, scores, 0.001, scorer.labels_applied, SCORED_AT)
     expected = golden("alert.json")
     assert list(described.alerts[0])[: len(expected)] == list(expected)
     assert [common(alert, expected) for alert in described.alerts] == [expected]

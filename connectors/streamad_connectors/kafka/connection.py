@@ -138,6 +138,8 @@ def _ask(connection: Connection[C], topic: str | None) -> KafkaError | None:
         error = failed.args[0]
     met = client.poll(0.1 if error else 0)  # here librdkafka tells its reasons
     if isinstance(met, Message) and (told := met.error()) is not None:
+        if told.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            connection.events.group_refusal = told
         connection.events.on_error(told)
     return error
 

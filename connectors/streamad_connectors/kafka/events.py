@@ -65,6 +65,8 @@ class ClientEvents:
         """Why no connection came about, last time that one did not."""
         self.refusal: UserError | None = None
         """A broker that answered, but not to this user: trying again will not help."""
+        self.group_refusal: KafkaError | None = None
+        """That this user may not join its group, which librdkafka tells once, and only who joins needs to know."""
         self.away = False
         """No broker answers. Whoever gets an answer calls `answered`."""
         self._settings = settings or {}

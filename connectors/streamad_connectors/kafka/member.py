@@ -132,6 +132,8 @@ class KafkaSource:
     # ---- membership: the three callbacks run within `consume` and `close` ------------------------------
 
     def _join(self) -> None:
+        if self._events.group_refusal is not None:
+            self._topic.heed(self._events.group_refusal)
         self._consumer.subscribe(
             [self._topic.name],
             on_assign=self._on_assign,
