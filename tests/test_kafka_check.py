@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     ResourceType,
 )
+from deploy_help import rights
 from inputs_help import Feed
 from kafka_broker import USERS
 from kafka_topics import admin, allow, committed, delete_topics, make_topics, produce, read_all
@@ -38,23 +39,6 @@ pytestmark = pytest.mark.kafka
 TOPIC, GROUP, ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
 DESCRIBE, SETTINGS = AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS
-
-RIGHTS = {
-    "scorer": [
-        *((TOPIC, name, READ) for name in ("records", "labels", "models", "control")),
-        *((TOPIC, name, WRITE) for name in ("alerts", "rejected", "candidates")),
-        (GROUP, "streamad-FEED", READ),
-        (ID, "streamad-FEED-0", WRITE),
-    ],
-    "trainer": [
-        (TOPIC, "records", READ),
-        *((TOPIC, name, right) for name in ("labels", "models", "control") for right in (READ, WRITE)),
-        *((TOPIC, name, DESCRIBE) for name in ("alerts", "rejected", "candidates")),
-        (GROUP, "streamad-FEED-trainer", READ),
-        (ID, "streamad-FEED-trainer", WRITE),
-    ],
-}
-"""What deploy/kafka-acls.md lists for each role, beside DescribeConfigs on the feed's topics."""
 
 
 class Cluster(Feed):
@@ -97,21 +81,27 @@ class Cluster(Feed):
             (done,) = client.incremental_alter_configs([asked]).values()
             done.result(30)
 
-    def named(self, name):
-        """What stands for FEED and for the fields of a feed's topics."""
-        if name == "records":
-            return self.records
-        return getattr(self.topics, name, None) or name.replace("FEED", self.name)
+    def rights(self, user):
+        """What deploy/kafka-acls.md gives a user, for this feed in place of `conn`."""
+        own = {"conn": self.records, "streamad-scorer-": f"streamad-{self.name}-0"}
+        return [
+            (kind, own.get(name) or name.replace("conn", self.name), right)
+            for kind, name, right in rights(user)
+        ]
 
     def allow(self, user, *rights):
         for kind, name, *operations in rights:
-            allow(self.broker, user, kind, self.named(name), *operations)
+            allow(self.broker, user, kind, name, *operations)
+
+    def plain(self, said):
+        """What was said with FEED and `records` for the names of this test."""
+        for name, stands_for in ((self.records, "records"), (self.name, "FEED"), (f"{self.folder}/", "")):
+            said = said.replace(name, stands_for)
+        return said
 
     def found(self, command, code=0):
         """What was found, as sets of sentences by their kind; names are given back as FEED and `records`."""
-        said = self.call(command, "--check", code=code).out
-        for name, stands_for in ((self.records, "records"), (self.name, "FEED"), (f"{self.folder}/", "")):
-            said = said.replace(name, stands_for)
+        said = self.plain(self.call(command, "--check", code=code).out)
         rows = [json.loads(line) for line in said.splitlines()]
         return {
             kind: {row["text"] for row in rows if row["found"] == kind}
@@ -142,7 +132,7 @@ def topics_and_groups(cluster):
     return topics, {group.group_id for group in groups}
 
 
-def rights(*words):
+def in_order(*words):
     return f"rights: {', '.join(words)}"
 
 
@@ -186,7 +176,7 @@ def test_what_is_well_is_listed_for_each_role(cluster):
     }
     run = {
         "group streamad-FEED: Read",
-        rights(
+        in_order(
             *(f"Write on FEED.{name}" for name in ("alerts", "rejected", "candidates")),
             *(f"Read on FEED.{name}" for name in ("labels", "control", "models")),
         ),
@@ -195,7 +185,7 @@ def test_what_is_well_is_listed_for_each_role(cluster):
     }
     trainer = {
         "group streamad-FEED-trainer: Read",
-        rights(
+        in_order(
             *(
                 f"{right} on FEED.{name}"
                 for name in ("labels", "control", "models")
@@ -213,26 +203,29 @@ def test_what_is_well_is_listed_for_each_role(cluster):
 
 
 @pytest.mark.parametrize(("command", "user"), [("run", "scorer"), ("trainer", "trainer")])
-def test_every_right_that_is_missing_is_told_and_those_of_the_list_are_enough(
+def test_every_right_that_is_missing_is_told_and_those_of_the_page_are_enough(
     cluster, monkeypatch, command, user
 ):
     monkeypatch.setenv("PASSWORD", USERS[user])
     cluster.as_user(user)
     cluster.make()
-    shown = [DESCRIBE, SETTINGS]
-    cluster.allow(user, *((TOPIC, field, *shown) for field in Topics._fields), (TOPIC, "records", DESCRIBE))
+    seen = [(TOPIC, name, DESCRIBE, SETTINGS) for name in (*cluster.topics, cluster.records)]
+    cluster.allow(user, *seen)
     words = {TOPIC: "topic", GROUP: "group", ID: "transactional id", READ: "Read", WRITE: "Write"}
     expected = {
-        f"the right {words[right]} on {words[kind]} {name if name == 'records' or 'FEED' in name else f'FEED.{name}'} "
-        f"is missing: give it to the user {user}"
-        for kind, name, right in RIGHTS[user]
+        cluster.plain(
+            f"the right {words[right]} on {words[kind]} {name} is missing: give it to the user {user}"
+        )
+        for kind, name, right in cluster.rights(user)
         if right in words
     }
     assert cluster.found(command, code=2)["problem"] == expected
-    cluster.allow(user, *RIGHTS[user])
+    cluster.allow(user, *cluster.rights(user))
     assert {*cluster.found(command)} == {"ok"}
     if user == "scorer":
-        cluster.allow(user, (TOPIC, "models", WRITE), (TOPIC, "control", WRITE))
+        cluster.allow(
+            user, *((TOPIC, name, WRITE) for name in (cluster.topics.models, cluster.topics.control))
+        )
         assert cluster.found(command)["warning"] == {TEMPTED.format(user)}
 
 
@@ -254,11 +247,11 @@ def rows_of(source, count, seconds=30):
     return cursors
 
 
-def test_the_rights_of_the_list_are_enough_for_a_scorer(cluster, monkeypatch):
+def test_the_rights_of_the_page_are_enough_for_a_scorer(cluster, monkeypatch):
     monkeypatch.setenv("PASSWORD", USERS["scorer"])
     cluster.as_user("scorer")
     cluster.make()
-    cluster.allow("scorer", *RIGHTS["scorer"], *((TOPIC, field, SETTINGS) for field in Topics._fields))
+    cluster.allow("scorer", *cluster.rights("scorer"))
     produce(cluster.broker, cluster.records, ["{}"] * 4)
     with closing_all(opened(cluster, "open_scorer")) as (source, sink, updates):
         assert (sink.restore(), updates.poll()) == (None, [])
@@ -270,11 +263,11 @@ def test_the_rights_of_the_list_are_enough_for_a_scorer(cluster, monkeypatch):
         assert [json.loads(row.value) for row in read_all(cluster.broker, cluster.topics.alerts)] == alerts
 
 
-def test_the_rights_of_the_list_are_enough_for_a_trainer(cluster, monkeypatch):
+def test_the_rights_of_the_page_are_enough_for_a_trainer(cluster, monkeypatch):
     monkeypatch.setenv("PASSWORD", USERS["trainer"])
     cluster.as_user("trainer")
     cluster.make()
-    cluster.allow("trainer", *RIGHTS["trainer"], *((TOPIC, field, SETTINGS) for field in Topics._fields))
+    cluster.allow("trainer", *cluster.rights("trainer"))
     produce(cluster.broker, cluster.records, ["{}"] * 4, 1)
     with closing_all(opened(cluster, "open_trainer")) as (source, updates, publisher, lookup):
         assert publisher.wait_until_active(30)
