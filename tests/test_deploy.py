@@ -122,7 +122,7 @@ def test_what_compose_starts_is_what_streamad_can_do():
     }
     functions = {name: args.command_function for name, args in commands.items()}
     assert functions == {"trainer": "running:trainer", "scorer-1": "running:run", "scorer-2": "running:run"}
-    (mount,) = {service["volumes"][0] for service in OURS.values()}
+    ((mount, _cache),) = {tuple(service["volumes"]) for service in OURS.values()}
     source, target, mode = mount.split(":")
     assert ((DEPLOY / source).is_file(), mode) == (True, "ro")
     assert {str(args.config) for args in commands.values()} == {target}

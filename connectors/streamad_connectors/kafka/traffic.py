@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Sequence
+
+import structlog
 
 from streamad.errors import StreamadError
 from streamad.records.kdd import kdd_object
@@ -25,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--records", type=int, metavar="N", help="stop after so many")
     parser.add_argument("--seed", type=int, default=7, metavar="N")
     args = parser.parse_args(arguments)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     try:
         _send(Sender(KafkaClient(brokers=args.brokers), args.topic), args.seed, args.rate, args.records)
     except StreamadError as error:
