@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from streamad.config import Config, load_config
-from streamad.errors import ConfigError, UserError
+from streamad.errors import CommitAbortedError, ConfigError, UserError
 from streamad.job import Job, check_inputs
 from streamad.learning.labels import LabelBook
-from streamad.ports import ClusterContext, ClusterPlugin, Sink, Source
+from streamad.ports import ClusterContext, ClusterPlugin, Publisher, Sink, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.runtime.breaker import Breaker, PartitionBreaker
@@ -70,7 +70,7 @@ class Member:
             )
             for opened in (source, updates, publisher, lookup):
                 stack.callback(opened.close)
-            while not publisher.wait_until_active(_ACTIVE_SECONDS):
+            while (last := last_version(publisher)) is None:
                 self.job.on_status(lambda: {"state": "standing_by"})
                 if self.job.stop.is_set():
                     yield None
@@ -92,7 +92,7 @@ class Member:
                 log_entries=[],
                 load_artifact=_no_artifact,
                 initial=lambda: None,
-                last_version=publisher.last_version(),
+                last_version=last,
             )
             published = Published(updates, artifacts, config.feed, schema)
             yield Engine(feed, Tutor(feed, published, publisher, lookup, artifacts), self.job.stop)
@@ -131,6 +131,14 @@ class Member:
             "committed": lambda: None,
             "on_step": job.on_step,
         }
+
+
+def last_version(publisher: Publisher) -> int | None:
+    """The highest number published, once this trainer is the active one; None while it is not, or is so no more."""
+    try:
+        return publisher.last_version() if publisher.wait_until_active(_ACTIVE_SECONDS) else None
+    except CommitAbortedError:
+        return None
 
 
 def member(job: Job) -> Member:
