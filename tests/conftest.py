@@ -8,9 +8,17 @@ from pathlib import Path
 import kafka_broker
 import kafka_topics
 import pytest
+import structlog
 import torch
 
 DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_come():
+    """What a command run in this process makes of the logs ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
