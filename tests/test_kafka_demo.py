@@ -6,11 +6,14 @@ import re
 import signal
 
 import pytest
-from kafka_topics import admin
+from kafka_topics import admin, read_all
 from processes import start, wait_for
+from streamad_connectors.kafka import traffic
+from streamad_connectors.synthetic import generate_lines
 
 from streamad.cli import main
 from streamad.commands import demo_kafka
+from streamad.records.kdd import kdd_object
 
 pytestmark = pytest.mark.kafka
 
@@ -53,6 +56,21 @@ def test_a_demo_that_is_stopped_removes_its_topics_and_its_processes(broker, tmp
     wait_for(lambda: [*tmp_path.glob("demo/*scorer.log")], demo)
     demo.send_signal(signal.SIGTERM)
     assert (demo.wait(60), (tmp_path / "log").read_text(), left_of_demos(broker)) == (0, "", [])
+
+
+def test_traffic_for_a_topic_is_the_generators_as_json_in_turn_to_each_partition(broker, topics):
+    topic = topics({"t": 3})["t"]
+    assert traffic.main([broker.bootstrap, topic, "--rate", "100000", "--records", "50", "--seed", "3"]) == 0
+    expected = [kdd_object(line) for line in generate_lines(3, 0, 50).splitlines()]
+    assert [record.value for record in read_all(broker, topic)] == expected[::3] + expected[1::3] + expected[
+        2::3
+    ]
+
+
+def test_traffic_for_a_topic_that_is_missing_is_one_sentence(broker, capfd):
+    assert traffic.main([broker.bootstrap, "nothere"]) == 2
+    sentence = f"streamad_connectors.kafka.traffic: topic nothere does not exist at {broker.bootstrap}\n"
+    assert capfd.readouterr() == ("", sentence)
 
 
 def test_a_broker_that_is_not_there_is_one_sentence(capsys):

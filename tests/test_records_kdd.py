@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 
 from records_help import block, both
 from records_same import meaning
 
 from streamad.records import compiled
+from streamad.records.kdd import KDD_FIELDS, kdd_object
 from streamad.records.schema import PayloadFormat, Schema
 
 WORDS = {1: "categorical", 2: "categorical", 3: "categorical", 6: "boolean", 11: "boolean", 41: "label"}
@@ -24,3 +26,14 @@ def test_the_kdd_file_takes_the_fast_way_and_reads_the_same(kdd_path):
     assert read[0].rejections == {}
     assert set(read[0].truth.tolist()) == {0, 1}
     assert not compiled.AVAILABLE or read[0].fast_rows >= 0.99 * len(rows)
+
+
+def test_a_line_as_an_object_has_numbers_where_the_format_has_them():
+    line = b"0,tcp,http,SF,181,5450" + b",0.25" * 35 + b",normal.\n"
+    found = json.loads(kdd_object(line))
+    expected = dict.fromkeys(KDD_FIELDS, 0.25) | {
+        "duration": 0, "protocol_type": "tcp", "service": "http", "flag": "SF", "src_bytes": 181, "dst_bytes": 5450,
+        "label": "normal.",
+    }  # fmt: skip
+    assert found == expected
+    assert isinstance(found["src_bytes"], int)

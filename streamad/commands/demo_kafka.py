@@ -147,7 +147,7 @@ def _steps(play: Play, stage: Stage, brokers: str) -> None:
         _say(f"   The analyst found {found} attacks among them, and said so on {play.feed}.labels.")
         _say("\n3. More records; the trainer learns what the labels say, and publishes version 2:")
         _send(play, stage, lines[_PART : _PART + _FEW])  # trainings begin with records
-        play.wait(lambda: max(version.number for version in desk.versions()) > 1)
+        play.wait(lambda: _promoted(desk) > 1)
         play.stop.wait(_SETTLING)
         known = {alert["event_id"] for alert in first}
         second = [
@@ -164,13 +164,13 @@ def _part(play: Play, stage: Stage, desk: Desk, lines: Sequence[bytes]) -> list[
     began = time.monotonic()
     _send(play, stage, lines)
     sent = time.monotonic() - began
-    play.wait(desk.versions)
+    play.wait(lambda: _promoted(desk))
     play.wait(lambda: _is_scored(desk))
     alerts = [*sound(Alert, desk.newest("alerts", 0))]
     several = len(alerts) - len({alert["event_id"] for alert in alerts})
     _say(
         f"   {len(lines):,} made-up connections, sent in {sent:.1f} s, scored after {time.monotonic() - began:.0f} s by "
-        f"version {max((alert['version'] for alert in alerts), default=0)}; {len(alerts):,} alerts by now, {several} of them twice"
+        f"version {_promoted(desk)}; {len(alerts):,} alerts by now, {several} of them twice"
     )
     return alerts
 
@@ -180,6 +180,11 @@ def _send(play: Play, stage: Stage, lines: Sequence[bytes]) -> None:
         if play.stop.is_set():
             raise _StoppedError
         stage.send([kdd_object(line) for line in lines[start : start + _FEW]])
+
+
+def _promoted(desk: Desk) -> int:
+    """The version that scores, 0 before the first."""
+    return next((version.number for version in desk.versions() if version.promoted), 0)
 
 
 def _is_scored(desk: Desk) -> bool:
