@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +17,11 @@ import yaml
 from rich.table import Table
 
 from streamad.commands import screen
+from streamad.commands.demo_processes import Play, StoppedError, output
 from streamad.commands.running import stop_on_signals
 from streamad.commands.shapes import Alert, sound
 from streamad.config import load_config
-from streamad.errors import UserError, WorldError
+from streamad.errors import UserError
 from streamad.ports import ClusterPlugin, SourceContext, SourcePlugin
 from streamad.records.batch import Block
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS, KDD_LABEL, kdd_object
@@ -33,80 +32,21 @@ from streamad.wiring.plugins import find_plugin, validated
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from streamad.ports import Desk, Stage
 
 _PART = 30_000
 _FEW = 2000
+"""Records that are sent at once, and with which a training can begin."""
 _LABELS = 100
 _RAREST = 100
 _SHOWN = 5
 
-_PATIENCE = 600.0
-"""Seconds for any of the steps: two trainings on a slow machine are the longest."""
-_TURN = 0.3
 _SETTLING = 2.0
 """Seconds after which labels count on every scorer."""
-_ENDING = 5.0
-"""Seconds that a process has to drain: what it writes then is removed at once."""
 
 _NORMAL = "normal."
-
-
-class _StoppedError(Exception):
-    """Somebody wants the demo to end."""
-
-
-@dataclass(slots=True)
-class Play:
-    """A demo under way: its folder, its processes, and whether it is to stop."""
-
-    folder: Path
-    feed: str
-    seed: int
-    stop: threading.Event
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def config(self) -> Path:
-        """What all processes are started on."""
-        return self.folder / "demo.yaml"
-
-    def start(self, name: str, *words: str) -> None:
-        """Start ``streamad WORDS`` with its log in the folder."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(  # noqa: S603  # our own program, and no shell
-                _streamad(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
-            )
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        """Wait until it is true. Raises `WorldError` where a process has ended, or it takes too long."""
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            for name, process in self.processes.items():
-                if (code := process.poll()) is not None:
-                    raise WorldError(f"the {name} ended with exit code {code}: {self._last_line(name)}")
-            if time.monotonic() > deadline:
-                raise WorldError(f"the demo waited for {_PATIENCE:g} s: see {self.folder}")
-            if self.stop.wait(_TURN):
-                raise _StoppedError
-
-    def close(self) -> None:
-        """End the processes: in order, or after a while at once."""
-        for process in self.processes.values():
-            process.terminate()
-        deadline = time.monotonic() + _ENDING
-        for process in self.processes.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _last_line(self, name: str) -> str:
-        lines = (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
-        return lines[-1] if lines else "it said nothing"
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -125,7 +65,7 @@ def demo(args: argparse.Namespace) -> int:
         _write_config(play, stage, state)
         try:
             _steps(play, stage, args.kafka)
-        except _StoppedError:
+        except StoppedError:
             return 0
     _say(f"\nThat took {time.monotonic() - began:.0f} s. The topics are removed again.")
     _say(f"  {_program()} init kafka://{args.kafka}/TOPIC --out feed.yaml makes a config of yours.")
@@ -178,7 +118,7 @@ def _part(play: Play, stage: Stage, desk: Desk, lines: Sequence[bytes]) -> list[
 def _send(play: Play, stage: Stage, lines: Sequence[bytes]) -> None:
     for start in range(0, len(lines), _FEW):
         if play.stop.is_set():
-            raise _StoppedError
+            raise StoppedError
         stage.send([kdd_object(line) for line in lines[start : start + _FEW]])
 
 
@@ -194,11 +134,11 @@ def _is_scored(desk: Desk) -> bool:
 
 def _label(play: Play) -> int:
     """Play the analyst, who knows what the generator knows; returns how many attacks there were."""
-    asked = _output("queue", str(play.config), "--limit", str(_LABELS), "--json").splitlines()
+    asked = output("queue", str(play.config), "--limit", str(_LABELS), "--json").splitlines()
     labels = [_verdict(json.loads(row)) for row in asked]
     path = play.folder / "labels.ndjson"
     path.write_text("".join(json.dumps(label) + "\n" for label in labels), encoding="utf-8")
-    _output("label", str(play.config), "--from", str(path))
+    output("label", str(play.config), "--from", str(path))
     _say(
         f"\n2. streamad queue asked about {len(labels)} events of {play.feed}.candidates and {play.feed}.alerts."
     )
@@ -209,20 +149,6 @@ def _verdict(row: dict[str, Any]) -> dict[str, Any]:
     truth = row["record"][KDD_LABEL]
     verdict = "normal" if truth == _NORMAL else "anomaly"
     return {"event_id": row["event_id"], "label": verdict, "analyst": "demo", "note": truth}
-
-
-def _output(*words: str) -> str:
-    """What ``streamad WORDS`` wrote to stdout. Raises `WorldError` where it failed."""
-    done = subprocess.run(  # noqa: S603  # as above
-        _streamad(*words), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise WorldError(f"streamad {words[0]} ended with exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def _streamad(*words: str) -> list[str]:
-    return [sys.executable, "-m", "streamad", *words]
 
 
 # ---- before and after --------------------------------------------------------------------------------
