@@ -287,7 +287,10 @@ class KafkaSource:
         """The group has no offset for a partition, or there is nothing at the offset."""
         if number in self._assigned:
             known = self._offset(number) if lost is None else self._topic.offset_instead(number, lost)
-            self._assign_again(number, known if known != OFFSET_INVALID else self._topic.first_offset(number))
+            if known == OFFSET_INVALID:
+                # asked again: the client may tell late what was so when the partition was ours before
+                known = self._topic.group_offset(number)
+            self._assign_again(number, known if known >= 0 else self._topic.first_offset(number))
 
     def _hand_out(self, max_rows: int) -> Block | Idle:
         rows, self._ahead = self._ahead[:max_rows], self._ahead[max_rows:]

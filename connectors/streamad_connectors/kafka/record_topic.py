@@ -47,6 +47,11 @@ class RecordTopic:
         """An offset in a partition, for the client."""
         return TopicPartition(self.name, partition, offset)
 
+    def group_offset(self, partition: int) -> int:
+        """The group's offset in a partition, below 0 where it has none; waits for what is pending."""
+        with kafka_errors("asking for the group's offsets", self.connection.events):
+            return self.connection.client.committed([self.place(partition, 0)], ASK_SECONDS)[0].offset
+
     def first_offset(self, partition: int) -> int:
         """Where to begin in a partition for which the group has no offset; may be one of Kafka's `OFFSET_...`.
 

@@ -12,7 +12,7 @@ from streamad.errors import InputError
 from streamad.ports import End, Idle, Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
-from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
+from streamad_connectors.kafka.record_topic import RecordTopic
 from streamad_connectors.lines import BLOCK_BYTES
 
 _PIECE = 500
@@ -53,8 +53,7 @@ class KafkaReplay:
         if self._topic.start == "earliest":
             return first
         if self._topic.start == "committed":
-            with kafka_errors("asking for the group's offsets", self._topic.connection.events):
-                found = self._consumer.committed([self._topic.place(number, 0)], ASK_SECONDS)[0].offset
+            found = self._topic.group_offset(number)
             if found >= 0:
                 return self._within(number, found)
         offset = self._topic.first_offset(number)
