@@ -14,8 +14,8 @@ from streamad.models.head import Head, Site
 from streamad.models.options import DetectorOptions
 from streamad.models.scoring_model import ScoringModel, part
 from streamad.records.schema import Schema
+from streamad.state.holdout import held_out
 from streamad.training.fit import fit
-from streamad.training.holdout import held_out
 from streamad.training.snapshot import Snapshot
 
 SCHEMA = Schema(fields={"a": "numeric", "b": "numeric", "proto": "categorical"})

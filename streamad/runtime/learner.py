@@ -17,7 +17,7 @@ from streamad.records.batch import ACCEPTED, Batch
 from streamad.runtime.in_force import InForce
 from streamad.scoring.calibration import threshold_for
 from streamad.state.buffer import Buffer
-from streamad.training.holdout import held_out
+from streamad.state.holdout import held_out
 from streamad.training.snapshot import Snapshot
 from streamad.training.trainer import Failed
 

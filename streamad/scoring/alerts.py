@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamad.records.batch import MISSING_TIME
-from streamad.training.holdout import chosen
+from streamad.state.holdout import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from streamad.models.head import Head, Label
 from streamad.models.head_features import FeatureStats
 from streamad.models.randomness import member_seeds
 from streamad.models.scoring_model import ScoringModel, choose_device
-from streamad.training.holdout import split
+from streamad.state.holdout import split
 from streamad.training.loop import Progress, TrainingRows, train
 from streamad.training.snapshot import Snapshot
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamad.training.holdout import chosen, held_out, split
+from streamad.state.holdout import chosen, held_out, split
 
 
 def test_a_tenth_of_the_records_is_held_out_whatever_the_seed():
