@@ -68,6 +68,7 @@ class Transactions(Deliveries):
             _insist(producer.commit_transaction, deadline)
         except KafkaException as error:
             raise self._undone(error.args[0], time.monotonic() - began) from None
+        self._step("committed")
         self._committed()
 
     def close(self) -> None:
