@@ -147,39 +147,53 @@ def _taken(producer: Producer, *record: Any, **message: Any) -> bool:
 def read_all(
     broker: Reachable, topic: str, isolation: str = "read_committed", seconds: float = _SECONDS
 ) -> list[Record]:
-    """All records that a reader may see now, sorted by partition and offset.
+    """All records that a reader may see now, sorted by partition and offset. As `each_of`."""
+    found = [_record(message) for message in each_of(broker, topic, isolation, seconds)]
+    return sorted(found, key=lambda record: record[:2])
+
+
+def each_of(
+    broker: Reachable, topic: str, isolation: str = "read_committed", seconds: float = _SECONDS
+) -> Iterator[Message]:
+    """The messages that a reader may see now, each partition's in their order.
 
     With read_committed a partition ends at the first open transaction. Too slow is a TimeoutError.
     """
     settings = {"isolation.level": isolation, "auto.offset.reset": "earliest", "enable.partition.eof": True}
-    found: list[Record] = []
     with _consumer(broker, **settings) as consumer:
         waiting = {place.partition for place in _places(consumer, topic)}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in waiting])
         deadline = time.monotonic() + seconds
         while waiting:
             for message in consumer.consume(10_000, 0.1):
-                _sort_in(message, found, waiting)
+                if _is_end(message):
+                    waiting.discard(message.partition() or 0)
+                else:
+                    yield message
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic}: {len(found)} records, partitions {waiting} not at their ends")
-    return sorted(found, key=lambda record: record[:2])
+                raise TimeoutError(f"{topic}: partitions {waiting} not at their ends")
 
 
-def _sort_in(message: Message, found: list[Record], waiting: set[int]) -> None:
-    """Keep a record, or note that its partition has come to its end."""
-    error, partition, offset = message.error(), message.partition(), message.offset()
+def _record(message: Message) -> Record:
+    partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
+    return Record(partition, offset, message.key(), message.value(), message.headers() or [])
+
+
+def _is_end(message: Message) -> bool:
+    """Whether it says that its partition has come to its end."""
+    error = message.error()
     if error is None:
-        found.append(Record(partition, offset, message.key(), message.value(), message.headers() or []))
-    elif error.code() == KafkaError._PARTITION_EOF:
-        waiting.discard(partition)
-    else:
+        return False
+    if error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
+    return True
 
 
-def committed(broker: Reachable, group: str, topic: str) -> dict[int, int]:
-    """The offset that a group has committed for each partition, where it has, with no transaction pending.
+def committed(broker: Reachable, group: str, topic: str, isolation: str = "read_committed") -> dict[int, int]:
+    """The offset that a group has committed for each partition, where it has; with read_committed those of pending
+    transactions are waited for.
 
     By a consumer: an AdminClient that asks for them while the group's coordinator is not there crashes the process.
     """
@@ -195,7 +209,7 @@ def committed(broker: Reachable, group: str, topic: str) -> dict[int, int]:
         found.update((place.partition, place.offset) for place in places if place.offset >= 0)
         return True
 
-    with _consumer(broker, **{"group.id": group, "isolation.level": "read_committed"}) as consumer:
+    with _consumer(broker, **{"group.id": group, "isolation.level": isolation}) as consumer:
         _until(told, "offsets")
     return found
 
