@@ -1,0 +1,121 @@
+"""Scorers under a supervisor that starts each again at once, whatever ended it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from kafka_scorer import STEPS
+
+_SCORER = Path(__file__).with_name("kafka_scorer.py")
+_TURN = 0.05
+
+
+class Exit(NamedTuple):
+    """A scorer that ended although nobody had told it to."""
+
+    name: str
+    code: int
+    last_words: str
+
+
+class Scorers:
+    """So many of them. `exits` are those of their own."""
+
+    def __init__(self, folder, config, count, rng):
+        self._folder, self._config, self._rng = folder, config, rng
+        self._began, self._processes = {}, {}
+        self.exits = []
+        for number in range(count):
+            self._start(f"{folder.name}-scorer-{number}")
+
+    def _log(self, name):
+        return self._folder / f"{name}.log"
+
+    def _start(self, name):
+        with self._log(name).open("ab") as log:
+            self._began[name] = log.tell()
+            command = [sys.executable, _SCORER, self._config, name, self._rng.choice(STEPS)]
+            self._processes[name] = subprocess.Popen(
+                [*map(str, command)], stdin=subprocess.DEVNULL, stderr=log
+            )
+
+    def said(self, name):
+        """By its present process."""
+        return self._log(name).read_bytes()[self._began[name] :].decode(errors="replace")
+
+    def rest(self, seconds):
+        """Let them work."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._tend()
+            time.sleep(_TURN)
+
+    def wait(self, condition, seconds):
+        """Whether it came true in time."""
+        until = time.monotonic() + seconds
+        while not (came := condition()) and time.monotonic() < until:
+            self.rest(_TURN)
+        return came
+
+    def _tend(self):
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                self._note(name, process.returncode)
+                self._start(name)
+
+    def _note(self, name, code):
+        said = self.said(name)
+        if code != -signal.SIGKILL or "killed at" not in said:
+            self.exits.append(Exit(name, code, said[-400:]))
+
+    def working(self):
+        """The names of those that have committed something."""
+        return [name for name in self._processes if moments(self.said(name), "committed")]
+
+    def kill(self, seconds=15.0):
+        """Name and step of one that ended within a commit, or None where none did in time."""
+        if not (working := self.working()):
+            return None
+        name = self._rng.choice(working)
+        process = self._processes[name]
+        process.send_signal(signal.SIGUSR1)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        found = re.search(r"killed at (\w+)", self.said(name))
+        self._tend()
+        return (name, found[1]) if found else None
+
+    def freeze(self, seconds):
+        """Freeze one for so long within a commit: name, when, and the seconds from its waking to its next commit; the
+        last is None where none came in a minute."""
+        name = self._rng.choice(self.working())
+        process = self._processes[name]
+        process.send_signal(signal.SIGUSR2)
+        if not self.wait(lambda: moments(self.said(name), "freezes"), 30):
+            return name, time.time(), None
+        (at,) = moments(self.said(name), "freezes")
+        self.rest(seconds)
+        process.send_signal(signal.SIGCONT)
+        woken = time.time()
+        self.wait(lambda: moments(self.said(name), "committed")[-1] > woken, 60)
+        later = [moment for moment in moments(self.said(name), "committed") if moment > woken]
+        return name, at, later[0] - woken if later else None
+
+    def end(self):
+        for process in self._processes.values():
+            process.terminate()
+        for name, process in self._processes.items():
+            if code := process.wait(30):
+                self._note(name, code)
+
+
+def moments(said, what):
+    """When a scorer said so."""
+    return [float(found) for found in re.findall(rf"^(\d+\.\d+) {what}$", said, re.MULTILINE)]
