@@ -20,6 +20,7 @@ from streamad.ports.cluster import (
     Wanted,
 )
 from streamad.ports.desk import Desk, KeptVersion, Seen, Standing
+from streamad.ports.mutes import Mute
 from streamad.ports.plugins import (
     Finding,
     Sampling,
@@ -54,6 +55,7 @@ __all__ = [
     "Idle",
     "KeptVersion",
     "Lookup",
+    "Mute",
     "Outlet",
     "Positions",
     "Promoted",

@@ -12,16 +12,19 @@ from streamad.records.schema import Section
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _seconds(value: object) -> object:
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([smhd])", value)):
-        return int(match[1]) * _UNITS[match[2]]
-    if isinstance(value, str):
-        message = "expected a number and a unit: 30s, 15m, 12h or 90d"
-        raise ValueError(message)  # noqa: TRY004  # pydantic reports ValueError only
-    return value
+def seconds(text: str) -> int:
+    """What ``90d`` means. Raises `ValueError`."""
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if match is None:
+        raise ValueError("expected a number and a unit: 30s, 15m, 12h or 90d")
+    return int(match[1]) * _UNITS[match[2]]
 
 
-Duration = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+def _written(value: object) -> object:
+    return seconds(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[int, BeforeValidator(_written), Field(gt=0)]
 """Seconds, written ``90d``."""
 
 

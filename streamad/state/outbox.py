@@ -76,6 +76,7 @@ class Outbox:
 
     def _deliver_all(self, store: Store) -> None:
         """Deliver until the outbox is closed and nothing is left."""
+        mark: Mapping[str, Any] | None
         place, mark = self._insist(lambda: store.outbox_mark(self._name))
         self._insist(lambda: self._outlet.resume(mark))
         while True:
@@ -84,18 +85,22 @@ class Outbox:
             closing = self._closing.is_set()
             rows = self._insist(lambda: store.outbox_after(place, _LINES))  # noqa: B023  # called at once
             if rows:
-                place = self._deliver(store, rows)
+                place, mark = self._deliver(store, rows, mark)
             elif closing:
                 return
             else:
                 self._woken.wait()
 
-    def _deliver(self, store: Store, rows: list[tuple[int, bytes]]) -> int:
-        lines = [line for _, line in rows]
-        mark: Mapping[str, Any] = self._insist(lambda: self._outlet.deliver(lines))
+    def _deliver(
+        self, store: Store, rows: list[tuple[int, bytes | None]], mark: Mapping[str, Any] | None
+    ) -> tuple[int, Mapping[str, Any] | None]:
+        """Push what is not muted; returns the place and the mark from which to go on."""
+        lines = [line for _, line in rows if line is not None]
+        if lines:
+            mark = self._insist(lambda: self._outlet.deliver(lines))
         place = rows[-1][0]
         self._insist(lambda: store.set_outbox_mark(self._name, place, mark))
-        return place
+        return place, mark
 
     def _insist(self, attempt: Callable[[], _Result]) -> _Result:
         """Try until it works; with less and less haste, and not again once the outbox is closing."""

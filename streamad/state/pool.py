@@ -36,6 +36,8 @@ class PoolRow:
     reasons: list[dict[str, Any]]
     record: dict[str, Any]
     labeled: bool
+    burst: str | None = None
+    """The id of the first alert of its burst, where it is an alert and that was asked for."""
 
 
 def insert(db: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -103,9 +105,11 @@ def find(db: sqlite3.Connection, name: str) -> list[PoolRow]:
 
 
 def unlabeled(db: sqlite3.Connection, limit: int) -> list[PoolRow]:
-    """The newest rows without a verdict, at most `limit`, newest first."""
+    """The newest rows without a verdict that are not muted, at most `limit`, newest first."""
+    columns = ", ".join(f"pool.{name}" for name in _COLUMNS.split(", "))
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM pool WHERE labeled = 0 ORDER BY n DESC LIMIT ?",  # noqa: S608  # constant names
+        f"SELECT {columns}, alerts.burst FROM pool LEFT JOIN alerts USING (event_id)"  # noqa: S608  # constant names
+        " WHERE labeled = 0 AND muted IS NULL ORDER BY pool.n DESC LIMIT ?",
         (limit,),
     )
     return [_row(row) for row in rows]

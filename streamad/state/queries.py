@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from streamad.state import labels, pool, versions
+from streamad.ports import Mute
+from streamad.state import labels, mutes, pool, versions
 from streamad.state.schema import open_reader, plain, store_errors
 from streamad.state.times import format_time
 from streamad.state.versions import Version
@@ -22,6 +23,8 @@ class Line(NamedTuple):
     """Its place in the order of commit; ask for what is `after` it."""
     text: str
     """The JSON as it was committed, without a line end."""
+    repeats: int = 0
+    """How many kept alerts repeat it, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,34 @@ class Reader:
         """The newest alerts, oldest of them first."""
         rows = self._rows("SELECT n, line FROM alerts ORDER BY n DESC LIMIT ?", limit)
         return [Line(row["n"], row["line"]) for row in reversed(rows)]
+
+    def bursts(self, after: int = 0, limit: int = 1000) -> list[Line]:
+        """Of the alerts beyond place `after` those to look at, which are neither repeats nor muted, oldest first."""
+        return self._firsts(f"{_FIRSTS} AND n > ? ORDER BY n LIMIT ?", after, limit)
+
+    def last_bursts(self, limit: int) -> list[Line]:
+        """The newest alerts to look at, oldest of them first."""
+        return self._firsts(f"{_FIRSTS} ORDER BY n DESC LIMIT ?", limit)[::-1]
+
+    def to_look_at(self) -> int:
+        """How many kept alerts there are to look at."""
+        query = "SELECT count(*) AS rows FROM alerts WHERE repeats = 0 AND muted IS NULL"
+        return int(self._rows(query)[0]["rows"])
+
+    def repeats_of(self, burst: str) -> int:
+        """How many kept alerts repeat the one with this id."""
+        query = "SELECT count(*) AS rows FROM alerts WHERE burst = ? AND repeats = 1"
+        return int(self._rows(query, plain(burst))[0]["rows"])
+
+    def mutes(self) -> list[Mute]:
+        """All mutes that there ever were, oldest first."""
+        with store_errors():
+            return mutes.every(self._db)
+
+    def muted(self) -> dict[str, int]:
+        """By mute, how many of the kept alerts it holds back."""
+        rows = self._rows("SELECT muted, count(*) AS rows FROM alerts WHERE muted IS NOT NULL GROUP BY muted")
+        return {row["muted"]: row["rows"] for row in rows}
 
     def alert(self, name: str) -> list[Line]:
         """The alerts whose event id or key is `name`."""
@@ -174,9 +205,13 @@ class Reader:
         row = self._rows(_COUNTS)[0]
         return Counts(**dict(row))
 
-    def outbox_after(self, n: int, limit: int = 500) -> list[tuple[int, bytes]]:
-        """Alert lines (with their newline) beyond place `n`, oldest first, each with its place."""
-        return [(line.n, line.text.encode() + b"\n") for line in self.alerts(n, limit)]
+    def outbox_after(self, n: int, limit: int = 500) -> list[tuple[int, bytes | None]]:
+        """Alert lines (with their newline) beyond place `n`, oldest first, each with its place; None: it is muted."""
+        query = "SELECT n, CASE WHEN muted IS NULL THEN line END AS line FROM alerts WHERE n > ? ORDER BY n LIMIT ?"
+        return [
+            (row["n"], None if row["line"] is None else row["line"].encode() + b"\n")
+            for row in self._rows(query, n, limit)
+        ]
 
     def outbox_mark(self, outlet: str) -> tuple[int, dict[str, Any] | None]:
         """The place up to which an outlet has the alerts, and what the outlet wants to be resumed with."""
@@ -188,9 +223,16 @@ class Reader:
         with store_errors():
             return self._db.execute(query, values).fetchall()
 
+    def _firsts(self, query: str, *values: object) -> list[Line]:
+        return [
+            Line(row["n"], row["line"], self.repeats_of(row["burst"])) for row in self._rows(query, *values)
+        ]
+
     def _lines(self, query: str, *values: object) -> list[Line]:
         return [Line(row["n"], row["line"]) for row in self._rows(query, *values)]
 
+
+_FIRSTS = "SELECT n, line, burst FROM alerts WHERE repeats = 0 AND muted IS NULL"
 
 _COUNTS = """
 WITH latest AS (

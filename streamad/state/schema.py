@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from streamad.errors import StateError, StoreError
+from streamad.state.tables import ADDED, ADDED_LAST, TABLES
 
 STORE_FORMAT = 1
 _BUSY_MS = 30_000
@@ -30,112 +31,6 @@ _MISTAKES = {
 }
 _WAL_BYTES = 64 << 20
 """What the write-ahead log is cut back to once it was larger."""
-
-_TABLES = """
-CREATE TABLE alerts (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL UNIQUE,
-    key TEXT,
-    record_number INTEGER,
-    p_value REAL,
-    scored_at INTEGER NOT NULL,
-    line TEXT NOT NULL
-);
-CREATE INDEX alerts_key ON alerts(key) WHERE key IS NOT NULL;
-
-CREATE TABLE rejected (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    reason TEXT NOT NULL,
-    arrived_at INTEGER NOT NULL,
-    line TEXT NOT NULL
-);
--- Also what counting the rows reads: the rows themselves hold up to 4 KiB of payload each.
-CREATE INDEX rejected_reason ON rejected(reason);
-
-CREATE TABLE pool (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL UNIQUE,
-    key TEXT,
-    kind TEXT NOT NULL,
-    record_number INTEGER,
-    score REAL,
-    p_value REAL,
-    probability REAL,
-    signature TEXT NOT NULL,
-    reasons TEXT NOT NULL,
-    record TEXT NOT NULL,
-    labeled INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX pool_key ON pool(key) WHERE key IS NOT NULL;
-CREATE INDEX pool_oldest ON pool(kind, n) WHERE labeled = 0;
-
--- How many rows of each kind are unlabeled, kept by triggers so that no commit has to count.
-CREATE TABLE pool_size (kind TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TRIGGER pool_in AFTER INSERT ON pool WHEN new.labeled = 0 BEGIN
-    INSERT INTO pool_size VALUES (new.kind, 1) ON CONFLICT (kind) DO UPDATE SET rows = rows + 1;
-END;
-CREATE TRIGGER pool_out AFTER DELETE ON pool WHEN old.labeled = 0 BEGIN
-    UPDATE pool_size SET rows = rows - 1 WHERE kind = old.kind;
-END;
-CREATE TRIGGER pool_labeled AFTER UPDATE OF labeled ON pool WHEN new.labeled <> old.labeled BEGIN
-    UPDATE pool_size SET rows = rows + (CASE new.labeled WHEN 0 THEN 1 ELSE -1 END) WHERE kind = new.kind;
-END;
-
--- ready: the order in which labels became applicable; NULL while one waits for its record.
-CREATE TABLE labels (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL,
-    verdict TEXT NOT NULL,
-    analyst TEXT NOT NULL,
-    labeled_at INTEGER NOT NULL,
-    counts_from INTEGER NOT NULL,
-    note TEXT NOT NULL,
-    record TEXT,
-    record_number INTEGER,
-    ready INTEGER UNIQUE,
-    UNIQUE (event_id, verdict, analyst, labeled_at)
-);
-CREATE INDEX labels_latest ON labels(event_id, counts_from, id);
-CREATE INDEX labels_waiting ON labels(id) WHERE ready IS NULL;
-
-CREATE TABLE label_log (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    label_id INTEGER NOT NULL REFERENCES labels(id),
-    event_id TEXT NOT NULL,
-    verdict TEXT NOT NULL,
-    record_number INTEGER NOT NULL
-);
-CREATE INDEX label_log_event ON label_log(event_id, n);
-
-CREATE TABLE versions (
-    number INTEGER PRIMARY KEY,
-    status TEXT NOT NULL,
-    created_record INTEGER,
-    created_at INTEGER NOT NULL,
-    parent INTEGER,
-    numbers TEXT NOT NULL,
-    kept INTEGER NOT NULL DEFAULT 1
-);
-
-CREATE TABLE requests (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    command TEXT NOT NULL,
-    number INTEGER,
-    asked_at INTEGER NOT NULL
-);
-
-CREATE TABLE positions (partition TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE checkpoint (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), records INTEGER NOT NULL);
-CREATE TABLE heartbeat (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    pid INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    updated_at INTEGER NOT NULL,
-    counters TEXT NOT NULL
-);
-CREATE TABLE outbox (outlet TEXT PRIMARY KEY, n INTEGER NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -165,13 +60,15 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with store_errors():
         db = _connect(path, "ro")
         try:
-            made = _format(db, path) != 0
+            made, complete = _format(db, path) != 0, _is_complete(db)
         except BaseException:
             db.close()
             raise
     if not made:
         db.close()
         raise StateError(_NO_STATE.format(path.parent))
+    if not complete:  # an older streamad wrote it last
+        open_writer(path).close()
     return db
 
 
@@ -192,14 +89,25 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 1000")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-    if _format(db, path) != 0:
+    if _is_complete(db):
         return
     with transaction(db):
         # Again under the write lock: another process may have made the tables in between.
         if _format(db, path) == 0:
-            for statement in _statements(_TABLES):
-                db.execute(statement)
+            _run(db, TABLES)
             db.execute(f"PRAGMA user_version = {STORE_FORMAT}")
+        if not _is_complete(db):
+            _run(db, ADDED)
+
+
+def _is_complete(db: sqlite3.Connection) -> bool:
+    """Whether it has all tables and columns that this streamad knows."""
+    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (ADDED_LAST,)).fetchone())
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    for statement in _statements(script):
+        db.execute(statement)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import structlog
 
-from streamad.ports import Commit, Positions
-from streamad.state import labels, pool, retention, versions
+from streamad.ports import Commit, Mute, Positions
+from streamad.state import labels, mutes, pool, retention, versions
 from streamad.state.options import KeepOptions
 from streamad.state.queries import Reader
 from streamad.state.schema import dump, open_writer, plain, store_errors, transaction
-from streamad.state.times import parse_time
+from streamad.state.times import format_time, parse_time
 
 log = structlog.get_logger()
 
@@ -36,6 +36,8 @@ class News:
     """Events whose record the engine should attach when it meets them."""
     requests: list[versions.Request]
     """Every request that is not handled yet."""
+    mutes: list[Mute]
+    """All that are in force."""
     cursor: tuple[int, int]
     """Ask for what is newer than this next time."""
 
@@ -118,9 +120,10 @@ class Store(Reader):
             changes, ready = labels.changes_after(self._db, ready)
             waiting, last = labels.waiting_after(self._db, last)
             requests = versions.requests(self._db)
+            muted = mutes.in_force(self._db, format_time(self._clock()))
         cursor = (ready, last)
         self._seen, self._grew = (version, cursor), False
-        return News(changes, waiting, requests, cursor)
+        return News(changes, waiting, requests, muted, cursor)
 
     def add_labels(self, given: Iterable[Mapping[str, Any]]) -> list[labels.LabelOutcome]:
         """Take labels as analysts write them, in order; one outcome each.
@@ -148,6 +151,12 @@ class Store(Reader):
         with transaction(self._db):
             versions.dismiss(self._db, request_ids)
 
+    def put_mute(self, mute: Mute) -> None:
+        """Add a mute, or change the one with its id; the engine heeds it from its next batch on."""
+        with transaction(self._db):
+            mutes.put(self._db, mute)
+        self._grew = True
+
     def beat(self, pid: int, state: str, counters: Mapping[str, Any]) -> None:
         """Write the heartbeat that `status` reads."""
         with transaction(self._db):
@@ -156,7 +165,7 @@ class Store(Reader):
                 (pid, state, self._clock(), dump(counters)),
             )
 
-    def set_outbox_mark(self, outlet: str, n: int, mark: Mapping[str, Any]) -> None:
+    def set_outbox_mark(self, outlet: str, n: int, mark: Mapping[str, Any] | None) -> None:
         """Remember that an outlet has the alerts up to place `n`."""
         with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?)", (outlet, n, dump(mark)))
@@ -186,8 +195,8 @@ class Store(Reader):
     def _insert_alerts(self, commit: Commit) -> None:
         numbers: Sequence[int | None] = commit.alert_numbers or [None] * len(commit.alerts)
         self._db.executemany(
-            "INSERT INTO alerts (event_id, key, record_number, p_value, scored_at, line)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO alerts (event_id, key, record_number, p_value, scored_at, line, burst, repeats, muted)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [_alert(alert, number) for alert, number in zip(commit.alerts, numbers, strict=True)],
         )
 
@@ -230,6 +239,7 @@ class Store(Reader):
 
 
 def _alert(alert: Mapping[str, Any], number: int | None) -> tuple[Any, ...]:
+    repeated = alert.get("repeat_of")
     return (
         plain(alert["event_id"]),
         plain(alert.get("key")),
@@ -237,6 +247,9 @@ def _alert(alert: Mapping[str, Any], number: int | None) -> tuple[Any, ...]:
         alert.get("p_value"),
         parse_time(alert["scored_at"]),
         dump(alert),
+        plain(repeated or alert.get("alert_id")),
+        repeated is not None,
+        alert.get("muted"),
     )
 
 
