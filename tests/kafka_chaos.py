@@ -134,7 +134,8 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     if mishaps:  # no labels, and nothing that would change scores
         end(trainer)
     scorers = Scorers(setting.folder, config, told.scorers, setting.rng)
-    scorers.wait(lambda: not lag(broker, feed.topic, setting.folder.name), 120)
+    if not scorers.wait(lambda: not lag(broker, feed.topic, setting.folder.name), 120):
+        sys.exit("the scorers do not begin")
     watch = Watch(broker, setting.topics["alerts"])
     helpers = (
         [watch, published]
@@ -276,6 +277,7 @@ def _outputs(setting):
 
 
 def main(told):
+    sys.stdout.reconfigure(line_buffering=True)
     load = os.getloadavg()[0]
     say(f"{os.cpu_count()} cores, load {load:.1f} before the start")
     with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker") as broker:

@@ -95,6 +95,7 @@ class Scorers:
     def freeze(self, seconds):
         """Freeze one for so long within a commit: name, when, and the seconds from its waking to its next commit; the
         last is None where none came in a minute."""
+        self.wait(self.working, 60)
         name = self._rng.choice(self.working())
         process = self._processes[name]
         process.send_signal(signal.SIGUSR2)
