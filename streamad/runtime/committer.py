@@ -11,6 +11,7 @@ from streamad.records.batch import Batch, Cursor
 from streamad.runtime.counters import Counters, Quality
 from streamad.runtime.transaction import Transaction
 from streamad.runtime.window import Piece, Start, Window, mark_of
+from streamad.scoring.bursts import Bursts, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,14 +35,15 @@ class Committer:
         self.finished = False
         self.met: list[dict[str, Any]] = []
         self._window = Window(feed.config.training.window.records, learner.reference_rows)
+        self._bursts: Bursts | None = None
 
     def commit(self, *, finished: bool = False) -> None:
         """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.8).
 
-        1. Close the transaction: where each partition goes on, what is counted.
+        1. Close the transaction: where each partition goes on, what is counted, which alerts repeat others.
         2. Write the scores of a replay that was asked for them, and sync.
         3. Hand alerts, rejected, pool, labels, positions and checkpoint to the sink, all or nothing.
-        4. Apply what the records changed: counters, window, reference, budget.
+        4. Apply what the records changed: counters, bursts, window, reference, budget.
         5. Wake the outlets.
         6. Begin a training, if one is due.
 
@@ -53,6 +55,7 @@ class Committer:
         transaction = self.open
         moved = transaction.positions()
         positions = self.positions | moved
+        bursts = self._marked(transaction)
         counters = self._counted(transaction)
         quality = self.quality.copy()
         for scored in transaction.batches:
@@ -79,7 +82,11 @@ class Committer:
                 transaction.alerts,
                 transaction.rejected,
                 transaction.pool,
-                checkpoint={"engine": engine, **self._in_force.checkpoint(records)},
+                checkpoint={
+                    "engine": engine,
+                    **({"bursts": bursts.state()} if bursts and transaction.alerts else {}),
+                    **self._in_force.checkpoint(records),
+                },
                 alert_numbers=transaction.alert_numbers,
                 attached=self.met,
                 applied=self._in_force.applied,
@@ -92,7 +99,7 @@ class Committer:
         self._elsewhere -= moved.keys()
         self.positions, self.records, self.finished = positions, records, finished
         self.counters, self.quality = counters, quality
-        self._window = window
+        self._window, self._bursts = window, bursts
         self.open, self.met = Transaction(), []
         self._in_force.absorb(transaction.batches)
         step("commit.5")
@@ -115,8 +122,12 @@ class Committer:
         """Where the partitions that are read here go on."""
         return {name: cursor for name, cursor in self.positions.items() if name not in self._elsewhere}
 
-    def restore(self, positions: Mapping[str, Cursor], state: Mapping[str, Any]) -> Start:
+    def restore(self, positions: Mapping[str, Cursor], checkpoint: Mapping[str, Any]) -> Start:
         """Take over a checkpoint; returns where the window is read again from."""
+        state = checkpoint["engine"]
+        self._bursts = self._new_bursts()
+        if self._bursts is not None and "bursts" in checkpoint:
+            self._bursts.restore(checkpoint["bursts"])
         self.positions, self.records = dict(positions), state["records"]
         self.counters = Counters(**state["counters"])
         self.quality = Quality.from_state(state["quality"])
@@ -127,6 +138,20 @@ class Committer:
     def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
         """Note a re-read batch of the window and where it was read from."""
         self._window.add(self._piece(batch, before))
+
+    def _marked(self, transaction: Transaction) -> Bursts | None:
+        """Say of alerts which they repeat; returns the bursts after them, None where there are to be none."""
+        bursts = self._new_bursts()
+        if bursts is not None:
+            if self._bursts is not None and self._bursts.rule == bursts.rule:
+                bursts = self._bursts.copy()
+            bursts.mark(transaction.alerts, transaction.alert_numbers)
+        return bursts
+
+    def _new_bursts(self) -> Bursts | None:
+        config = self._feed.config
+        rule = rule_of(config.alerts.burst, config.schema_, replay=self._feed.replay)
+        return None if rule is None else Bursts(rule)
 
     def _counted(self, transaction: Transaction) -> Counters:
         counters = self.counters.copy()

@@ -274,7 +274,7 @@ class Engine:
             self._in_force.begin()
             return
         positions, checkpoint = self._feed.restored
-        window = reread(self._feed, self._committer, self._committer.restore(positions, checkpoint["engine"]))
+        window = reread(self._feed, self._committer, self._committer.restore(positions, checkpoint))
         self._in_force.restore(checkpoint, self._committer.records, window)
         scorer = self._in_force.scorer
         log.info("resumed", records=self._committer.records, version=scorer.version if scorer else None)
