@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka import Message as Delivery
 
-from streamad.errors import CommitAbortedError, UserError
-from streamad_connectors.kafka.connection import Connection, connect, kafka_errors, streamad_error
 from streamad_connectors.kafka.messages import Limits, Message
 from streamad_connectors.kafka.settings import KafkaClient
-
-COMMIT_SECONDS = 7.0
-"""All waiting of one commit."""
-_TURN = 0.05
-_BATCH_BYTES = 1_000_000
-_DOING = "writing alerts"
+from streamad_connectors.kafka.writer import COMMIT_SECONDS, Deadline, Writer
 
 
-class Member(Protocol):
-    """What the writing side asks of the group's member that reads. Called while another thread polls it."""
-
-    @property
-    def owned(self) -> Collection[str]:
-        """The partitions that it may commit now."""
-
-    def group_metadata(self) -> object:
-        """Which member it is, as of now: the broker refuses the offsets of one that it has put out."""
+class Committing(Protocol):
+    """Who commits offsets by themselves."""
 
     def commit(self, offsets: list[TopicPartition]) -> None:
         """Commit outside of a transaction. Raises `KafkaException`."""
 
-    def renew(self) -> None:
-        """Leave the group, join it anew and go on from its offsets, before the next rows."""
 
-
-class Deadline:
-    """One for all waiting of a call."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds, and never none of them, since some calls take 0 for ever."""
-        return max(0.01, self._end - time.monotonic())
-
-    @property
-    def passed(self) -> bool:
-        """Whether to give up."""
-        return time.monotonic() >= self._end
-
-
-class Deliveries:
+class Deliveries(Writer):
     """Messages first, then the offsets. What fails between them is read, and written, again."""
 
     def __init__(
@@ -63,26 +27,15 @@ class Deliveries:
         options: KafkaClient,
         settings: dict[str, Any],
         limits: Limits,
-        member: Member,
+        member: Committing,
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> None:
-        """`settings` are librdkafka's, as `settings.producer_settings` makes them; `on_step` is told each step done."""
-        self._options, self._limits, self._member, self._step = options, limits, member, on_step
-        self._settings = settings | {"delivery.report.only.error": True, "on_delivery": self._delivered}
-        self._connection: Connection[Producer] | None = None
-        self._failed: KafkaError | None = None
-        self._refused: set[str] = set()  # topics that found messages too large
-
-    def open(self, seconds: float) -> None:
-        """Be ready within so many seconds. Raises `UserError` and `WorldError`."""
-        with kafka_errors(_DOING, self._made().events):
-            self._producer(Deadline(seconds))
+        """As `Writer`."""
+        super().__init__(options, settings, limits, on_step)
+        self._member = member
 
     def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
-        """Write all, then commit the offsets, in 7 s at most.
-
-        Raises `CommitAbortedError` where it may be tried again, and `UserError` where that would not help.
-        """
+        """See `Writer.move`."""
         del metadata
         deadline = Deadline(COMMIT_SECONDS)
         try:
@@ -99,66 +52,9 @@ class Deliveries:
             raise meant from None
         self._made().events.answered()
 
-    def close(self) -> None:
-        """Give up what is under way, and the connection."""
-        self._connection = None
-
-    def _made(self) -> Connection[Producer]:
-        if self._connection is None:
-            sizes = {
-                "message.max.bytes": self._limits.largest,
-                "batch.size": min(self._settings.get("batch.size", _BATCH_BYTES), self._limits.smallest),
-            }
-            self._connection = connect(self._options, Producer, self._settings | sizes)
-        return self._connection
-
-    def _producer(self, deadline: Deadline) -> Producer:
-        """The client, ready to write. Raises `KafkaException`."""
-        del deadline
-        return self._made().client
-
-    def _write(self, producer: Producer, messages: Iterable[Message], deadline: Deadline) -> None:
-        """Hand messages to the client, waiting where its queue is full. Raises `KafkaException`."""
-        self._failed = None
-        for message in messages:
-            while not _taken(producer, message):
-                producer.poll(_TURN)
-                if deadline.passed:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the queue stays full"))  # noqa: SLF001  # its public name
-
     def _flush(self, producer: Producer, deadline: Deadline) -> None:
         """Wait until everything has arrived. Raises `KafkaException`."""
         if producer.flush(deadline.left):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "not everything arrived"))  # noqa: SLF001  # its public name
         if self._failed is not None:
             raise KafkaException(self._failed)
-
-    def _delivered(self, error: KafkaError | None, message: Delivery) -> None:
-        """Librdkafka's delivery report, of failures only."""
-        if error is None:
-            return
-        if error.name() == "MSG_SIZE_TOO_LARGE":
-            self._refused.add(str(message.topic()))
-        self._failed = self._failed or error
-
-    def _meaning(self, error: KafkaError) -> CommitAbortedError | UserError:
-        """What trying again would not mend is the user's; all else is tried again."""
-        doing = f"writing to {', '.join(self._limits.topics)}" if "TOPIC" in error.name() else _DOING
-        meant = streamad_error(error, doing, self._made().events)
-        return meant if isinstance(meant, UserError) else CommitAbortedError(str(meant))
-
-    def _shrink(self) -> None:
-        """Write less into one message from here on, and into one batch of a new producer. Raises `UserError`."""
-        if self._refused:
-            self.close()
-        while self._refused:
-            self._limits.halve(self._refused.pop())
-
-
-def _taken(producer: Producer, message: Message) -> bool:
-    """Whether the client's queue had room."""
-    try:
-        producer.produce(message.topic, message.value, message.key, headers=message.headers)
-    except BufferError:
-        return False
-    return True

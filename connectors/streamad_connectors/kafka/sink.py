@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -13,24 +13,74 @@ from confluent_kafka.admin import AdminClient
 from streamad.errors import CommitAbortedError
 from streamad.ports import Commit, Positions
 from streamad_connectors.kafka.connection import PATIENCE, check_reachable, connect
-from streamad_connectors.kafka.deliveries import Deliveries, Member
+from streamad_connectors.kafka.deliveries import Committing, Deliveries
 from streamad_connectors.kafka.messages import Limits, messages
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings, producer_settings
 from streamad_connectors.kafka.topics import Topics, topic_settings
 from streamad_connectors.kafka.transactions import StartOverError, Transactions
+from streamad_connectors.kafka.writer import Writer
 
 _UNTOLD_BYTES = 1_000_000
 """What a topic surely takes whose settings may not be read, unless somebody made it less: then the broker tells."""
 
 
+class Places(Protocol):
+    """Where reading goes on, as the group's offsets keep it. Asked while another thread reads."""
+
+    def group_metadata(self) -> object:
+        """For whom offsets are committed, as of now: the broker refuses those of a member that it has put out."""
+
+    def offsets(self, positions: Positions) -> list[TopicPartition]:
+        """What to commit for these partitions, those that a commit moves.
+
+        Raises `CommitAbortedError` where somebody else reads one of them by now.
+        """
+
+    def renew(self) -> None:
+        """Go on from the group's offsets, whatever they are, before the next rows."""
+
+
+class Member(Committing, Protocol):
+    """A member of the group of those who share a topic."""
+
+    @property
+    def owned(self) -> Collection[str]:
+        """The partitions that it may commit now."""
+
+    def group_metadata(self) -> object:
+        """See `Places.group_metadata`."""
+
+    def renew(self) -> None:
+        """See `Places.renew`. It leaves the group, and joins it anew."""
+
+
+class SharedPlaces:
+    """Implements `Places`: an offset for each partition of the topic that is owned now."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def group_metadata(self) -> object:
+        """See `Places.group_metadata`."""
+        return self._member.group_metadata()
+
+    def renew(self) -> None:
+        """See `Places.renew`."""
+        self._member.renew()
+
+    def offsets(self, positions: Positions) -> list[TopicPartition]:
+        """See `Places.offsets`."""
+        owned = frozenset(self._member.owned)
+        if lost := sorted(positions.keys() - owned):
+            raise CommitAbortedError(f"{', '.join(lost)}: somebody else's by now")
+        return [_place(name, int(cursor["offset"])) for name, cursor in positions.items()]
+
+
 class KafkaSink:
-    """Implements `streamad.ports.Sink`. Keeps no state: where to go on is the group's to know.
+    """Implements `streamad.ports.Sink`. Keeps no state: where to go on is the group's to know."""
 
-    Offsets are those that the commit moved, of partitions owned now.
-    """
-
-    def __init__(self, member: Member, writer: Deliveries, topics: Topics, limits: Limits) -> None:
-        self._member, self._writer, self._topics, self._limits = member, writer, topics, limits
+    def __init__(self, places: Places, writer: Writer, topics: Topics, limits: Limits) -> None:
+        self._places, self._writer, self._topics, self._limits = places, writer, topics, limits
         self._transactions = self._aborted = self._started_over = 0
         self._last_ms = 0.0
 
@@ -61,7 +111,7 @@ class KafkaSink:
             self._aborted += 1
             if isinstance(error, StartOverError):
                 self._started_over += 1
-                self._member.renew()
+                self._places.renew()
             raise
         if moved:
             self._transactions += 1
@@ -73,15 +123,12 @@ class KafkaSink:
 
     def _move(self, commit: Commit) -> bool:
         """Whether there was anything to move."""
-        metadata = self._member.group_metadata()  # first: if it is put out from here on, the broker refuses
-        owned = frozenset(self._member.owned)
+        metadata = self._places.group_metadata()  # first: if it is put out from here on, the broker refuses
         moved = commit.positions.keys() if commit.moved is None else commit.moved
-        offsets = {name: int(commit.positions[name]["offset"]) for name in moved}
-        if lost := sorted(offsets.keys() - owned):
-            raise CommitAbortedError(f"{', '.join(lost)}: somebody else's by now")
+        offsets = self._places.offsets({name: commit.positions[name] for name in moved})
         said = [*messages(commit, self._topics, self._limits)]
         if said or offsets:
-            self._writer.move(said, [_place(*offset) for offset in offsets.items()], metadata)
+            self._writer.move(said, offsets, metadata)
         return bool(said or offsets)
 
 
@@ -108,9 +155,9 @@ def open_sink(
     writer = (
         Deliveries(client, settings, limits, member, on_step)
         if transactional_id is None
-        else Transactions(client, settings, limits, member, transactional_id, on_step)
+        else Transactions(client, settings, limits, transactional_id, on_step)
     )
-    return KafkaSink(member, writer, topics, limits)
+    return KafkaSink(SharedPlaces(member), writer, topics, limits)
 
 
 def sizes(client: KafkaClient, folder: Path, topics: Topics) -> Limits:

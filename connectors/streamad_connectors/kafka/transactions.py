@@ -9,9 +9,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streamad.errors import CommitAbortedError, UserError
-from streamad_connectors.kafka.deliveries import COMMIT_SECONDS, Deadline, Deliveries, Member
 from streamad_connectors.kafka.messages import Limits, Message
 from streamad_connectors.kafka.settings import KafkaClient
+from streamad_connectors.kafka.writer import COMMIT_SECONDS, Deadline, Writer
 
 TRANSACTION_SECONDS = 10.0
 """After so long the broker takes back what a dead or frozen scorer left open, which all readers wait for."""
@@ -26,7 +26,7 @@ class StartOverError(CommitAbortedError):
     """What became of the transaction is not known here: the group's offsets tell, to a member that joins anew."""
 
 
-class Transactions(Deliveries):
+class Transactions(Writer):
     """Messages and offsets become visible together, or never.
 
     A transaction that fails is rolled back. Where that cannot be, or the broker has fenced this producer, it is
@@ -38,23 +38,22 @@ class Transactions(Deliveries):
         options: KafkaClient,
         settings: dict[str, Any],
         limits: Limits,
-        member: Member,
         name: str,
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> None:
-        """As `Deliveries`; `name` is the transactional id: the last process that took it up is the one that writes."""
+        """As `Writer`; `name` is the transactional id: the last process that took it up is the one that writes."""
         request_ms = int(REQUEST_SECONDS * 1000)
         transactional = {
             "transactional.id": name,
             "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
             "socket.timeout.ms": min(settings.get("socket.timeout.ms", request_ms), request_ms),
         }
-        super().__init__(options, settings | transactional, limits, member, on_step)
+        super().__init__(options, settings | transactional, limits, on_step)
         self._name, self._ready = name, False
         self._fenced_at: float | None = None
 
     def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
-        """See `Deliveries.move`. Raises `StartOverError` too."""
+        """See `Writer.move`. Raises `StartOverError` too."""
         deadline, began = Deadline(COMMIT_SECONDS), time.monotonic()
         try:
             producer = self._producer(deadline)
@@ -72,7 +71,7 @@ class Transactions(Deliveries):
         self._committed()
 
     def close(self) -> None:
-        """See `Deliveries.close`."""
+        """See `Writer.close`."""
         super().close()
         self._ready = False
 
