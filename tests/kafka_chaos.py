@@ -222,6 +222,7 @@ class Disturbance:
         outcome.tell("  where in the commit", where)
         exits = self._scorers.exits
         outcome.tell("scorers that ended of their own", len(exits), not exits)
+        outcome.tell("  starts without a broker, ended with 3", self._scorers.waits)
         for exit_ in exits:
             say(f"{exit_.name} ended with {exit_.code}: {exit_.last_words}")
         delays = delays_of(feed, seen)

@@ -61,9 +61,9 @@ class Feed:
                 partition=number % self._partitions,
                 on_delivery=partial(self._delivered, line),
             )
-            if number % 100 == 0:
-                pause = began + number / rate - time.monotonic() if rate else 0
-                self._producer.poll(max(0, pause))
+            if number % 50 == 0:
+                self._producer.poll(0)
+                time.sleep(max(0.0, began + number / rate - time.monotonic()) if rate else 0)
         self._producer.flush()
         assert len(self.sent) == before + len(lines), "not everything was stored"
 

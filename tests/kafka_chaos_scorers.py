@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from kafka_scorer import STEPS
 
+from streamad.errors import WorldError
+
 _SCORER = Path(__file__).with_name("kafka_scorer.py")
 _TURN = 0.05
 
@@ -26,12 +28,12 @@ class Exit(NamedTuple):
 
 
 class Scorers:
-    """So many of them. `exits` are those of their own."""
+    """So many of them. `exits` are those of their own, `waits` the starts that found no broker."""
 
     def __init__(self, folder, config, count, rng):
         self._folder, self._config, self._rng = folder, config, rng
         self._began, self._processes = {}, {}
-        self.exits = []
+        self.exits, self.waits = [], 0
         for number in range(count):
             self._start(f"{folder.name}-scorer-{number}")
 
@@ -72,7 +74,9 @@ class Scorers:
 
     def _note(self, name, code):
         said = self.said(name)
-        if code != -signal.SIGKILL or "killed at" not in said:
+        if code == WorldError.exit_code and not moments(said, "committed"):
+            self.waits += 1
+        elif code != -signal.SIGKILL or "killed at" not in said:
             self.exits.append(Exit(name, code, said[-400:]))
 
     def working(self):

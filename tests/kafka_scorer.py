@@ -19,6 +19,7 @@ from pathlib import Path
 
 from streamad.commands.running import stop_on_signals
 from streamad.config import load_config
+from streamad.errors import StreamadError
 from streamad.job import Job
 from streamad.runtime.logs import configure_logs
 from streamad.wiring.cluster import member
@@ -83,9 +84,14 @@ def say(what):
 def main(config, name, step):
     configure_logs(load_config(config).log)
     job = Job("run", config, (f"state.transactional_id={name}",), on_step=Ender(step))
-    with stop_on_signals(job.stop), member(job).scorer() as engine:
-        engine.run()
+    try:
+        with stop_on_signals(job.stop), member(job).scorer() as engine:
+            engine.run()
+    except StreamadError as error:
+        say(f"ended: {error}")
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
