@@ -1,0 +1,245 @@
+"""How soon a cluster's scorers follow labels and versions, and a trainer one that is gone."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import threading
+import time
+from typing import NamedTuple
+
+import pytest
+from confluent_kafka import Producer
+from feeds import write_log
+from kafka_cluster_help import PARTITIONS, Running
+from kafka_topics import each_of, end_offsets
+from processes import say, wait_for
+
+pytestmark = pytest.mark.kafka
+
+WINDOW, TURN = 3000, 0.02
+
+
+@pytest.fixture
+def make_cluster(tmp_path, broker, topics):
+    made = []
+
+    def make(**changes):
+        records = topics({"records": PARTITIONS}, message_timestamp_type="LogAppendTime")["records"]
+        made.append(Running(tmp_path, broker, records, **changes))
+        return made[-1]
+
+    yield make
+    for running in made:
+        running.end()
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("lines"), WINDOW)
+
+
+class Step(NamedTuple):
+    """A label was there at this moment, as the last of so many, and moves the records like it up (1) or down (-1)."""
+
+    moment: float
+    labels: int
+    way: int
+
+
+class Traffic(threading.Thread):
+    """Two records in turns, to each partition 25 times a second both."""
+
+    def __init__(self, running, pair):
+        super().__init__(daemon=True)
+        self._running, self._pair, self._over = running, pair, threading.Event()
+
+    def run(self):
+        producer, number = Producer({"bootstrap.servers": self._running.broker.bootstrap, "linger.ms": 0}), 0
+        while not self._over.wait(TURN):
+            for partition in range(PARTITIONS):
+                producer.produce(self._running.records, self._pair[number % 2], partition=partition)
+            producer.poll(0)
+            number += 1
+        producer.flush()
+
+    def end(self):
+        self._over.set()
+        self.join()
+
+
+def times(running, topic):
+    """partition@offset -> when it was appended, in seconds, of each message."""
+    return {
+        f"{message.partition()}@{message.offset()}": message.timestamp()[1] / 1000
+        for message in each_of(running.broker, topic)
+    }
+
+
+def give(running, record, verdicts, first):
+    """Label so many records like this one; returns when the last was there."""
+    labels = [
+        {
+            "event_id": f"{running.feed_name}/{running.records}/0@{first + n}",
+            "label": verdict,
+            "labeled_at": "2026-01-01T00:00:00Z",
+            "record": record,
+        }
+        for n, verdict in enumerate(verdicts)
+    ]
+    producer = Producer({"bootstrap.servers": running.broker.bootstrap, "linger.ms": 0})
+    for label in labels:
+        producer.produce(running.topics["labels"], json.dumps(label))
+    producer.flush()
+    return time.time()
+
+
+def by_partition(alerts, appended):
+    """For each partition (append time of the record, alert), in the order of their records."""
+    groups = {partition: [] for partition in range(PARTITIONS)}
+    for alert in alerts:
+        place = alert["event_id"].rpartition("/")[2]
+        groups[int(place.partition("@")[0])].append((appended[place], alert))
+    return {partition: sorted(group, key=lambda pair: pair[0]) for partition, group in groups.items()}
+
+
+def lags(groups, moment, follows):
+    """For each partition, how long after `moment` the last record came that does not follow it yet."""
+    return [
+        max([at for at, alert in group if not follows(alert)], default=moment) - moment
+        for group in groups.values()
+    ]
+
+
+def test_labels_move_alike_records_within_a_second_and_a_version_scores_within_two_on_all_scorers(
+    make_cluster, lines
+):
+    cluster = make_cluster(alerts={"budget": 0.99}, training={"every_labels": 6})
+    cluster.feed(lines)
+    trainer, *scorers = [cluster.start(name) for name in ("trainer", "a", "b")]
+    odd, usual = (
+        next(line for line in lines if line.endswith(b",normal.") == normal) for normal in (False, True)
+    )
+    traffic = Traffic(cluster, (odd, usual))
+    for name, scorer in zip("ab", scorers, strict=True):
+        wait_for(lambda name=name: "model_active" in cluster.said(name), scorer, seconds=120)
+    cluster.await_end()
+    traffic.start()
+    time.sleep(3)
+    like_odd = next(a["record"] for a in cluster.values("alerts") if is_of(a["record"], odd))
+    like_usual = next(a["record"] for a in cluster.values("alerts") if is_of(a["record"], usual))
+    given, steps = 0, []
+    for record, verdict, way in (
+        (like_usual, "normal", 0),
+        (like_odd, "anomaly", 1),
+        (like_odd, "anomaly", 1),
+        (like_odd, "normal", -1),
+    ):
+        steps.append(Step(give(cluster, record, [verdict], given), given := given + 1, way))
+        time.sleep(3)
+    give(cluster, like_usual, ["normal"] * 2, given)
+    wait_for(lambda: '"version": 2, "at_record"' in cluster.said("a"), trainer, seconds=120)
+    time.sleep(3)
+    traffic.end()
+    cluster.await_end()
+    assert_labels_followed(cluster, odd, steps)
+    assert_version_followed(cluster)
+
+
+def is_of(record, line):
+    return list(map(str, record.values())) == line.decode().split(",")
+
+
+def assert_labels_followed(cluster, odd, steps):
+    alerts = [alert for alert in cluster.values("alerts") if is_of(alert["record"], odd)]
+    groups = by_partition(alerts, times(cluster, cluster.records))
+    for step in steps[1:]:
+        waits = lags(groups, step.moment, lambda alert, labels=step.labels: alert["labels_applied"] >= labels)
+        say(f"seconds from a label until each partition's records are scored by it: {shown(waits)}")
+        assert max(waits) < 1
+        for group in groups.values():
+            before, after = (
+                next(alert["anomaly_probability"] for _, alert in group if alert["labels_applied"] == labels)
+                for labels in (step.labels - 1, step.labels)
+            )
+            assert (after - before) * step.way > 0
+
+
+def assert_version_followed(cluster):
+    (moment,) = (
+        message.timestamp()[1] / 1000
+        for message in each_of(cluster.broker, cluster.topics["control"])
+        if message.key() == b"version/000002"
+    )
+    groups = by_partition(cluster.values("alerts"), times(cluster, cluster.records))
+    waits = lags(groups, moment, lambda alert: alert["version"] == 2)
+    say(f"seconds from a version's promotion until each partition's records are scored by it: {shown(waits)}")
+    assert max(waits) < 2
+
+
+def shown(waits):
+    return ", ".join(f"{wait:.2f}" for wait in waits)
+
+
+# ---- trainers ----------------------------------------------------------------------------------------
+
+
+def scored(running, name):
+    """How many records a process has committed, as its metrics tell."""
+    if (found := re.search(r'"port": (\d+)', running.said(name))) is None:
+        return 0
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    number = re.search(r'^streamad_records_total{outcome="scored"} (.*)$', text, re.MULTILINE)
+    return float(number[1]) if number else 0
+
+
+def test_another_trainer_is_active_soon_after_a_kill_with_its_window_read_again(make_cluster, lines):
+    cluster = make_cluster(http={"listen": "127.0.0.1:0"})
+    cluster.feed(lines)
+    first = cluster.start("trainer")
+    wait_for(lambda: "model_active" in cluster.said("trainer"), first, seconds=120)
+    other = cluster.start("trainer-2")
+    wait_for(lambda: '"port"' in cluster.said("trainer-2"), other)
+    time.sleep(3)
+    began = time.monotonic()
+    cluster.kill("trainer")
+    wait_for(lambda: "started" in cluster.said("trainer-2"), other)
+    active = time.monotonic() - began
+    wait_for(lambda: scored(cluster, "trainer-2") >= WINDOW, other)
+    full = time.monotonic() - began
+    say(
+        f"another trainer is active {active:.1f} s after a kill, and has its window of {WINDOW:,} after {full:.1f} s"
+    )
+    assert active < 15
+    assert full < 60
+
+
+def test_a_trainer_that_was_frozen_and_replaced_publishes_nothing_when_it_is_woken(make_cluster, lines):
+    cluster = make_cluster()
+    cluster.feed(lines)
+    frozen = cluster.start("trainer")
+    wait_for(lambda: "model_active" in cluster.said("trainer"), frozen, seconds=120)
+    traffic = Traffic(cluster, lines[:2])  # without records there would be nothing to publish
+    traffic.start()
+    other = cluster.start("trainer-2")
+    time.sleep(8)
+    cluster.kill("trainer", signal.SIGSTOP)
+    wait_for(lambda: "model_active" in cluster.said("trainer-2"), other, seconds=60)
+    cluster.kill("trainer-2", signal.SIGSTOP)  # so that whatever is said now is said by the first
+    before = {
+        name: end_offsets(cluster.broker, cluster.topics[name]) for name in ("models", "control", "labels")
+    }
+    cluster.kill("trainer", signal.SIGCONT)
+    time.sleep(5)
+    after = {name: end_offsets(cluster.broker, cluster.topics[name]) for name in before}
+    cluster.kill("trainer-2", signal.SIGCONT)
+    traffic.end()
+    assert after == before
+    assert "no longer the active one" in cluster.said("trainer")
