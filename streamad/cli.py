@@ -73,7 +73,7 @@ class _CommandParser(_Parser):
     _mixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401  # as argparse has them
-        if self._mixing:
+        if self._mixing or self._subparsers is not None:  # what is mixed then is up to those
             return super().parse_known_args(args, namespace)
         self._mixing = True
         try:
@@ -203,22 +203,53 @@ def _reading(commands: Commands) -> None:
 
 
 def _benching(commands: Commands) -> None:
-    bench = _command(
-        commands, "bench", "benching:bench", "the evidence: published figures beside ours", config=False
+    text = "the evidence: published figures, streams with an analyst"
+    both = commands.add_parser("bench", help=text, description=text[:1].upper() + text[1:] + ".")
+    kinds = both.add_subparsers(metavar="WHAT", required=True, parser_class=_CommandParser)
+    papers = _command(
+        kinds, "papers", "benching:papers", "the tables of the four papers, by their protocols", config=False
     )
-    bench.add_argument(
-        "what", choices=("papers",), help="papers: the tables of the four papers, by their protocols"
-    )
-    bench.add_argument("--table", nargs="+", default=[], metavar="NAME", help="these tables (default: all)")
-    bench.add_argument(
+    papers.add_argument("--table", nargs="+", default=[], metavar="NAME", help="these tables (default: all)")
+    papers.add_argument(
         "--datasets", nargs="+", default=[], metavar="NAME",
         help="these data sets (default: all but kddcup and kddcup-rev of the active table, which take long)",
     )  # fmt: skip
+    papers.add_argument(
+        "--seeds", type=_count, metavar="N", help="N splits each (default: as many as the papers)"
+    )
+    _bench_options(papers)
+    stream = _command(
+        kinds, "stream", "bench_stream:stream", "whole streams with a simulated analyst", config=False
+    )
+    stream.add_argument(
+        "--streams", nargs="+", default=[], metavar="NAME", help="these streams (default: all)"
+    )
+    stream.add_argument(
+        "--labels", nargs="+", type=_whole, default=[0, 50, 200], metavar="N",
+        help="so many labels over the stream (default: 0 50 200)",
+    )  # fmt: skip
+    stream.add_argument("--seeds", type=_count, default=5, metavar="N", help="N runs of each (default: 5)")
+    stream.add_argument(
+        "--delay", type=_whole, default=1000, metavar="N",
+        help="a verdict applies N records after the question (default: 1000)",
+    )  # fmt: skip
+    stream.add_argument(
+        "--wrong-labels",
+        type=_part,
+        default=0.0,
+        metavar="SHARE",
+        help="the share of verdicts that are wrong",
+    )
+    stream.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the config of streamad"
+    )
+    stream.add_argument("--png", type=Path, metavar="FILE", help="draw the figures over time")
+    _bench_options(stream)
+
+
+def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--methods", nargs="+", default=[], metavar="NAME", help="these methods (default: all)"
-    )
-    bench.add_argument(
-        "--seeds", type=_count, metavar="N", help="N splits each (default: as many as the papers)"
     )
     bench.add_argument("--jobs", type=_count, default=1, metavar="N", help="N processes, one thread each")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
@@ -228,6 +259,21 @@ def _benching(commands: Commands) -> None:
         "--cache", type=Path, metavar="DIR",
         help="keep what is finished here, to go on from after a stop (default: beside the JSON file)",
     )  # fmt: skip
+
+
+def _whole(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        message = f"{text!r} is no share from 0 to 1"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _count(text: str) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
-import streamad
+from streamad.bench.code import digest
 from streamad.bench.papers.active import ActiveMethod, NoveltyMethod
 from streamad.bench.papers.baselines import Method
 
@@ -20,7 +16,6 @@ Labels = Literal["needed", "used", "ignored"]
 DETECTORS: Final = ("estimators", "models", "training")
 """The sources of streamad's own detectors."""
 
-_PACKAGE = Path(streamad.__file__).parent
 _PROTOCOL = tuple(
     f"bench/papers/{name}.py" for name in ("datasets", "protocols", "evaluate", "tables", "methods")
 )
@@ -45,7 +40,7 @@ class Entry:
     @property
     def code(self) -> str:
         """A digest of the code that decides its scores, comments and docstrings aside."""
-        return _digest((*_PROTOCOL, *self.sources))
+        return digest((*_PROTOCOL, *self.sources))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,26 +65,3 @@ class NoveltyEntry(Entry):
 
     make: Callable[[str], NoveltyMethod]
     """By the data set's name."""
-
-
-@functools.cache
-def _digest(sources: tuple[str, ...]) -> str:
-    found = hashlib.sha256()
-    for source in sources:
-        path = _PACKAGE / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            found.update(_essence(file.read_text(encoding="utf-8")).encode())
-    return found.hexdigest()[:16]
-
-
-def _essence(text: str) -> str:
-    """A module's syntax tree without its docstrings, as text; comments are not in it."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [line for line in node.body if not _is_text(line)]
-    return ast.dump(tree)
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -96,7 +97,7 @@ def _recall_unseen(stream: Stream, score: NDArray[np.float64]) -> float | None:
 
 def _curve(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> list[float | None]:
     edges = np.linspace(0, len(truth), _PIECES + 1).astype(int)
-    pieces = [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    pieces = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
     return [
         float(average_precision_score(truth[piece], score[piece])) if truth[piece].any() else None
         for piece in pieces

@@ -43,7 +43,7 @@ _BLOCK = 4096
 _SETTING_ASIDE, _THINNING = 1, 2  # what a random stream is for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """n records in order."""
 

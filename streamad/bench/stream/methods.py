@@ -1,0 +1,70 @@
+"""The methods that ``bench stream`` compares, by the names that users know."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from streamad.bench.stream.forests import Forest, Lookup
+from streamad.bench.stream.peers import Peer, prequential
+from streamad.bench.stream.product import play
+
+if TYPE_CHECKING:
+    from streamad.bench.stream.analyst import Analyst
+    from streamad.bench.stream.judge import Emitted
+    from streamad.bench.stream.streams import Stream
+
+OURS: Final = "streamad"
+
+_PROTOCOL = tuple(f"bench/stream/{name}.py" for name in ("analyst", "evaluate", "judge", "streams"))
+_PRODUCT = (
+    "config.py", "features", "job.py", "learning", "models", "records", "runtime", "scoring", "state", "training",
+    "wiring",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method."""
+
+    play: Callable[[Stream, Analyst, int, tuple[str, ...]], Emitted]
+    """(stream, analyst, seed, changes to streamad's config) -> scores as they were given."""
+    sources: tuple[str, ...]
+    """Files and folders of streamad whose code decides the scores."""
+    with_labels: bool = True
+    """Whether it learns from labels."""
+    without_labels: bool = True
+    """Whether it runs without any."""
+    package: str = ""
+    """The package of the `bench` extra that it needs."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+
+def _peer(make: Callable[[Stream, int], Peer], source: str, *, labels: bool, package: str = "") -> Method:
+    return Method(
+        lambda stream, analyst, seed, _changes: prequential(make(stream, seed), stream, analyst),
+        (
+            *_PROTOCOL,
+            "bench/stream/peers.py",
+            "bench/forest.py",
+            "records",
+            "features",
+            f"bench/stream/{source}.py",
+        ),
+        with_labels=labels,
+        without_labels=not labels,
+        package=package,
+    )
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    OURS: Method(play, (*_PROTOCOL, "bench/stream/product.py", *_PRODUCT)),
+    "isolation forest": _peer(Forest, "forests", labels=False),
+    "lookup": _peer(Lookup, "forests", labels=True),
+}

@@ -1,0 +1,50 @@
+"""What was found, for people: a table for each stream and number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from streamad.bench.papers.grid import Figure, Grid, Line
+from streamad.bench.stream.evaluate import Cell, Outcome
+
+MEASURES: Final = {
+    "average precision": "average_precision",
+    "AUROC": "auroc",
+    "recall at 1 %": "recall_at_budget",
+    "mean recall of families": "family_recall",
+    "recall of held-back": "recall_unseen",
+    "alert rate": "alert_rate",
+}
+"""Columns of the table, and what they are called in a judgement."""
+
+
+def grids_of(outcomes: Mapping[Cell, Outcome]) -> list[Grid]:
+    """Medians and standard deviations over the seeds, the best average precision first."""
+    grids = []
+    for stream, labels in dict.fromkeys((cell.stream, cell.labels) for cell in outcomes):
+        taken = {c: o for c, o in outcomes.items() if (c.stream, c.labels) == (stream, labels)}
+        methods = dict.fromkeys(cell.method for cell in taken)
+        lines = [_line(name, [o for c, o in taken.items() if c.method == name]) for name in methods]
+        lines.sort(key=lambda line: -(line.figures[0].ours if line.figures[0] else 0))
+        title = f"{stream}, {labels} labels" if labels else f"{stream}, no labels"
+        grids.append(
+            Grid(stream, title, "medians over the seeds, second half", tuple(MEASURES), tuple(lines))
+        )
+    return grids
+
+
+def _line(method: str, outcomes: Sequence[Outcome]) -> Line:
+    families = np.median([outcome.judgement.families_found for outcome in outcomes])
+    label = f"{method} ({families:g} families)" if families else method
+    return Line(label, tuple(_figure(outcomes, name) for name in MEASURES.values()))
+
+
+def _figure(outcomes: Sequence[Outcome], name: str) -> Figure | None:
+    values = [getattr(outcome.judgement, name) for outcome in outcomes]
+    if any(value is None for value in values):
+        return None
+    spread = float(np.std(values)) if len(values) > 1 else None
+    return Figure(float(np.median(values)), spread, None, None)
