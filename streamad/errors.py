@@ -6,6 +6,7 @@ StreamadError
 │   ├── InputError           a file or feed that cannot be read as what it is said to be
 │   └── StateError           the state directory: locked, made by another command, another format
 ├── WorldError           3   the world: a restart may help
+│   ├── OutOfTouchError      nobody answers at the other end, or it goes on with somebody else in our place
 │   ├── StoreError           the store could not commit (disk full, I/O error)
 │   ├── BrokenFeedError      too many rejected records in a row of batches (the breaker)
 │   └── TrainingError        the trainer failed, and there is no model to go on with
@@ -48,6 +49,10 @@ class WorldError(StreamadError):
     """Something outside streamad failed; a restart may help."""
 
     exit_code = 3
+
+
+class OutOfTouchError(WorldError):
+    """Nobody answers at the other end, or somebody else has our place there: who begins anew loses nothing."""
 
 
 class StoreError(WorldError):

@@ -31,7 +31,7 @@ from streamad_connectors.kafka.settings import (
     producer_settings,
 )
 
-from streamad.errors import UserError, WorldError
+from streamad.errors import OutOfTouchError, UserError, WorldError
 
 SECRET = "hunter2-is-my-word"
 NOBODY_LISTENS = "127.0.0.1:1"
@@ -240,6 +240,20 @@ def test_a_kind_of_warning_is_given_once_a_minute_with_a_count(monkeypatch):
     ]
 
 
+def test_what_all_clients_of_a_process_meet_is_told_by_one_of_them():
+    options = KafkaClient(brokers="a:1")
+    clients = [ClientEvents(made) for made in (options, options, options.model_copy(update={"client": {}}))]
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            for client in clients:
+                client.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+                client.log(30, "%s [%s] %s", "SESSTMOUT", "rdkafka#consumer-1", "[thrd:main]: too late")
+            for client in reversed(clients):
+                client.answered()
+    told = [line["event"] for line in logs if line["log_level"] != "debug"]
+    assert told == ["kafka_away_waiting", "kafka_answers_again"] * 2
+
+
 def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr("streamad_connectors.kafka.events.time.monotonic", lambda: now[0])
@@ -293,8 +307,9 @@ def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch):
         ("INCONSISTENT_GROUP_PROTOCOL", UserError, "reading: text of librdkafka's"),
         ("INVALID_TRANSACTION_TIMEOUT", UserError, "reading: text of librdkafka's"),
         ("NOT_ENOUGH_REPLICAS", WorldError, "reading: text of librdkafka's"),
-        ("_TIMED_OUT", WorldError, "reading: text of librdkafka's (a:1: gone)"),
-        ("_TRANSPORT", WorldError, "reading: text of librdkafka's (a:1: gone)"),
+        ("COORDINATOR_LOAD_IN_PROGRESS", OutOfTouchError, "reading: text of librdkafka's"),
+        ("_TIMED_OUT", OutOfTouchError, "reading: text of librdkafka's (a:1: gone)"),
+        ("_TRANSPORT", OutOfTouchError, "reading: text of librdkafka's (a:1: gone)"),
     ],
 )
 def test_kafkas_errors_become_streamads(code, kind, sentence):
@@ -315,7 +330,7 @@ def test_what_cannot_be_reached_because_of_the_password_is_told_as_that():
             UserError,
             "Kafka at a:1 refuses the credentials: a:1: wrong password",
         )
-    assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading")) is WorldError
+    assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading")) is OutOfTouchError
     events.answered()
     assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading", events)) is WorldError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamad.errors import CommitAbortedError
-from streamad.wiring.cluster import last_version
+from streamad.wiring.trainer import last_version
 
 
 class Publisher:

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,6 +25,7 @@ from streamad.runtime.logs import configure_logs
 from streamad.training.process import peak_rss_mb
 from streamad.wiring.cluster import member
 from streamad.wiring.local import Live, open_feed
+from streamad.wiring.trainer import train
 from streamad.wiring.watched import watched
 
 if TYPE_CHECKING:
@@ -61,12 +63,9 @@ def trainer(args: argparse.Namespace) -> int:
     job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
     if args.check:
         return check(job, "trainer")
-    with (
-        stop_on_signals(job.stop),
-        watched(config) as watch,
-        member(replace(job, on_status=watch)).trainer() as engine,
-    ):
-        return 0 if engine is None else _run(engine, role="trainer")
+    with stop_on_signals(job.stop), watched(config) as watch:
+        train(member(replace(job, on_status=watch)), partial(_run, role="trainer"))
+    return 0
 
 
 def _run(engine: Engine, **described: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from streamad.errors import CommitAbortedError, UserError, WorldError
+from streamad.errors import CommitAbortedError, OutOfTouchError, UserError
 from streamad.ports import Reference
 from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
@@ -30,7 +30,7 @@ _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
 
 log = structlog.get_logger()
 
-_REPLACED = "this trainer is no longer the active one ({}); started again, it stands by"
+_REPLACED = "this trainer is no longer the active one: {}"
 
 
 class Tutor(Learner):
@@ -63,7 +63,7 @@ class Tutor(Learner):
     def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
         """Apply labels in their order, follow a promotion that people asked for, and answer them."""
         if not self._publisher.wait_until_active(0):
-            raise WorldError(_REPLACED.format("it was told so"))
+            raise OutOfTouchError(_REPLACED.format("the others do not hear of it, or it not of them"))
         news = self._published.news()
         self._apply_labels(number, news.changes)
         if news.promoted is not None and self._is_news(int(news.promoted[0]["version"])):
@@ -136,4 +136,4 @@ def _still_active() -> Iterator[None]:
     try:
         yield
     except CommitAbortedError as error:
-        raise WorldError(_REPLACED.format(error)) from None
+        raise OutOfTouchError(_REPLACED.format(error)) from None

@@ -10,27 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from streamad.config import Config, load_config
-from streamad.errors import CommitAbortedError, ConfigError, UserError
+from streamad.errors import ConfigError, UserError
 from streamad.job import Job, check_inputs
 from streamad.learning.labels import LabelBook
-from streamad.ports import ClusterContext, ClusterPlugin, Publisher, Sink, Source
+from streamad.ports import ClusterContext, ClusterPlugin, Sink, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.runtime.breaker import Breaker, PartitionBreaker
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
-from streamad.runtime.feed import Feed, LearningFeed
+from streamad.runtime.feed import Feed
 from streamad.runtime.follower import Follower
 from streamad.runtime.heartbeat import ShownPulse
 from streamad.runtime.pace import Pace
 from streamad.runtime.published import Published
 from streamad.runtime.reader import Handover, Reader
-from streamad.runtime.retraining import Retraining
-from streamad.runtime.tutor import NoSink, Tutor
-from streamad.state.buffer import Buffer
 from streamad.wiring.plugins import find_plugin, source_context, source_options, validated
-
-_ACTIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +44,18 @@ class Member:
     def scorer(self) -> Iterator[Engine]:
         """One of the scorers."""
         with ExitStack() as stack:
-            folder = stack.enter_context(_scratch())
+            folder = stack.enter_context(scratch())
             source, sink, updates = self.plugin.open_scorer(self.state, self.source, self.context)
             stack.callback(source.close)
             stack.callback(sink.close)
             stack.callback(updates.close)
             sink.restore()
             breaker = PartitionBreaker(self.config.limits, source)
-            feed = Feed(**self._parts(source, sink, breaker))
+            feed = Feed(**self.parts(source, sink, breaker))
             published = Published(updates, folder, self.config.feed, self.config.schema_)
             yield Engine(feed, Follower(feed, published), self.job.stop)
 
-    @contextmanager
-    def trainer(self) -> Iterator[Engine | None]:
-        """The trainer, once it is the active one; None where it was stopped before."""
-        with ExitStack() as stack:
-            folder = stack.enter_context(_scratch())
-            source, updates, publisher, lookup = self.plugin.open_trainer(
-                self.state, self.source, self.context
-            )
-            for opened in (source, updates, publisher, lookup):
-                stack.callback(opened.close)
-            while (last := last_version(publisher)) is None:
-                self.job.on_status(lambda: {"state": "standing_by"})
-                if self.job.stop.is_set():
-                    yield None
-                    return
-            config, artifacts = self.config, folder / "artifacts"
-            training, schema = config.training, config.schema_
-            jobs = folder / "jobs"
-            jobs.mkdir()
-            feed = LearningFeed(
-                **self._parts(source, NoSink(), Breaker()),
-                buffer=Buffer(
-                    training.window.records,
-                    len(schema.numbers),
-                    len(schema.categories),
-                    hours=training.window.hours,
-                ),
-                news=lambda: None,
-                retraining=Retraining(training, artifacts, jobs),
-                log_entries=[],
-                load_artifact=_no_artifact,
-                initial=lambda: None,
-                last_version=last,
-            )
-            published = Published(updates, artifacts, config.feed, schema)
-            yield Engine(feed, Tutor(feed, published, publisher, lookup, artifacts), self.job.stop)
-
-    def _parts(self, source: Source, sink: Sink, breaker: Breaker) -> dict[str, Any]:
+    def parts(self, source: Source, sink: Sink, breaker: Breaker) -> dict[str, Any]:
         """What the engine of either works with."""
         job, config, clock = self.job, self.config, Clock()
         dictionary = Dictionary(config.schema_.categories)
@@ -133,14 +91,6 @@ class Member:
         }
 
 
-def last_version(publisher: Publisher) -> int | None:
-    """The highest number published, once this trainer is the active one; None while it is not, or is so no more."""
-    try:
-        return publisher.last_version() if publisher.wait_until_active(_ACTIVE_SECONDS) else None
-    except CommitAbortedError:
-        return None
-
-
 def member(job: Job) -> Member:
     """The config of one process of a cluster, checked. Raises `UserError`."""
     config = load_config(job.config, job.overrides)
@@ -174,12 +124,8 @@ def member(job: Job) -> Member:
     return Member(job, config, plugin, state, source, context, handover)
 
 
-def _no_artifact(version: int) -> Any:  # noqa: ANN401  # never returns
-    raise UserError(f"version {version} is promoted through the cluster's control, not here")
-
-
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """A private folder for as long as the process runs: nothing in it matters afterwards."""
     with tempfile.TemporaryDirectory(prefix="streamad-") as folder:
         yield Path(folder)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from streamad.errors import StreamadError, UserError, WorldError
+from streamad.errors import OutOfTouchError, StreamadError, UserError, WorldError
 from streamad_connectors.kafka.events import ClientEvents, in_words
 from streamad_connectors.kafka.settings import KafkaClient
 
@@ -56,6 +56,19 @@ _INPUT = {
 """What comes of the config, so that trying again will not help."""
 
 _UNREACHED = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}
+
+_UNSETTLED = {
+    "_MSG_TIMED_OUT",
+    "_WAIT_COORD",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+    "COORDINATOR_NOT_AVAILABLE",
+    "NOT_COORDINATOR",
+    "LEADER_NOT_AVAILABLE",
+    "NOT_LEADER_FOR_PARTITION",
+    "REQUEST_TIMED_OUT",
+    "NETWORK_EXCEPTION",
+}
+"""What brokers say, or leave unsaid, that are only just coming back."""
 
 C = TypeVar("C", Consumer, Producer, AdminClient)
 
@@ -205,11 +218,11 @@ def lacking(right: Right, user: str) -> UserError:
     )
 
 
-def unreached(events: ClientEvents, seconds: float) -> WorldError:
+def unreached(events: ClientEvents, seconds: float) -> OutOfTouchError:
     """No broker answered, as an error."""
     reason = f" ({events.problem})" if events.problem else ""
     hint = ": is security.protocol what that listener speaks?" if "isconnected" in reason else ""
-    return WorldError(f"no Kafka broker at {events.brokers} answered within {seconds:g} s{reason}{hint}")
+    return OutOfTouchError(f"no Kafka broker at {events.brokers} answered within {seconds:g} s{reason}{hint}")
 
 
 @contextmanager
@@ -234,4 +247,6 @@ def streamad_error(error: KafkaError, doing: str, events: ClientEvents | None = 
     said = in_words(error.str(), events.secrets if events else ())
     if events is not None and events.problem and name in _UNREACHED:
         said = f"{said} ({events.problem})"
+    if name in _UNREACHED | _UNSETTLED:
+        return OutOfTouchError(f"{doing}: {said}")
     return (UserError if name in _INPUT else WorldError)(f"{doing}: {said}")

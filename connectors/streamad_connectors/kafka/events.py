@@ -69,8 +69,7 @@ class ClientEvents:
         """That this user may not join its group, which librdkafka tells once, and only who joins needs to know."""
         self.away = False
         """No broker answers. Whoever gets an answer calls `answered`."""
-        self._settings = settings or {}
-        self._since = 0.0
+        self._settings, self._absence = settings or {}, options.absence
         self._said: dict[
             str, tuple[float, int]
         ] = {}  # when a kind of warning was given, how many were held back since
@@ -92,7 +91,7 @@ class ClientEvents:
         facility, said = words[0], in_words(words[-1], self.secrets)
         if facility in _CONNECTING:
             self._failed(said)
-        elif level >= logging.WARNING:
+        elif level >= logging.WARNING and not self.away:  # else it comes of what was said
             self._warn(facility, said)
         else:
             _log.debug("kafka_client", facility=facility, said=said)
@@ -112,10 +111,8 @@ class ClientEvents:
 
     def answered(self) -> None:
         """A broker answered."""
-        if self.away:
-            _log.info(
-                "kafka_answers_again", brokers=self.brokers, seconds=round(time.monotonic() - self._since, 1)
-            )
+        if (seconds := self._absence.end()) is not None:
+            _log.info("kafka_answers_again", brokers=self.brokers, seconds=round(seconds, 1))
         self.away, self.problem, self.refusal = False, "", None
 
     def _failed(self, said: str) -> None:
@@ -125,10 +122,11 @@ class ClientEvents:
         self.problem = said
 
     def _lost(self) -> None:
-        """Say so once."""
+        """Say so once, whichever client hears of it first."""
         if not self.away and self.refusal is None:
-            self.away, self._since = True, time.monotonic()
-            _log.warning("kafka_away_waiting", brokers=self.brokers, said=self.problem)
+            self.away = True
+            if self._absence.begin():
+                _log.warning("kafka_away_waiting", brokers=self.brokers, said=self.problem)
 
     def _warn(self, kind: str, said: str) -> None:
         now = time.monotonic()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 from pydantic_core import PydanticCustomError
 
 from streamad.errors import UserError
@@ -62,6 +64,26 @@ def _are_brokers(brokers: str) -> str:
 Brokers = Annotated[str, AfterValidator(_are_brokers)]
 
 
+class Absence:
+    """Whether brokers are away, as all clients of one process know it: what is so for all of them is said once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: float | None = None
+
+    def begin(self) -> bool:
+        """Nobody answers. Whether that is still to be said."""
+        with self._lock:
+            known, self._since = self._since is not None, self._since or time.monotonic()
+            return not known
+
+    def end(self) -> float | None:
+        """Somebody answers: after how many seconds, None where that was said."""
+        with self._lock:
+            since, self._since = self._since, None
+            return None if since is None else time.monotonic() - since
+
+
 class KafkaClient(Section):
     """Base of the options of everything that talks to Kafka."""
 
@@ -69,6 +91,12 @@ class KafkaClient(Section):
     """``host:port``, several with commas between them: where the cluster's other brokers are asked for."""
     client: Annotated[dict[str, Value], BeforeValidator(_checked)] = Field(default_factory=dict)
     """Settings of librdkafka that `allowed.ALLOWED` lets through: TLS, SASL, OAuth, queues, time-outs."""
+    _absence: Absence = PrivateAttr(default_factory=Absence)
+
+    @property
+    def absence(self) -> Absence:
+        """Shared by all clients that are made of these options, or of a copy of them."""
+        return self._absence
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
@@ -40,14 +42,19 @@ class KafkaTail:
         self._gauge.polled(self._consumer, self._places, news=False)
         if not max_rows:
             return Idle()
-        with kafka_errors(f"reading topic {self._topic.name}", self._topic.connection.events):
+        doing, events = f"reading topic {self._topic.name}", self._topic.connection.events
+        with (
+            suppress(OutOfTouchError),
+            kafka_errors(doing, events),
+        ):  # the client waits for them, and has said so
             self._look()
+        with kafka_errors(doing, events):
             got = [m for m in self._consumer.consume(max_rows, timeout) if self._is_record(m)]
         for message in got:
             if (place := self._places.get(message.partition() or 0)) is not None:
                 place.handed = (message.offset() or 0) + 1
-        if got and self._topic.connection.events.away:
-            self._topic.connection.events.answered()
+        if got and events.away:
+            events.answered()
         ends = {number: place.end for number, place in self._places.items() if place.end > place.handed}
         for number, end in ends.items():
             self._places[number].handed = end
