@@ -4,13 +4,15 @@
                               answered first, and the exit code when it has ended
 
 A job: {"brokers": HOSTS, "topic": NAME, "topics": NAMES, "id": TRANSACTIONAL ID, "client": SETTINGS, "rows": N,
-"log": PATH, "step": NAME, "after": COMMITS, "signal": NUMBER}; the last three may be left out. Rows are those of one
-commit. The run sends itself the signal at that step of a commit with alerts, after so many of them: ``ready`` is before
+"log": PATH, "step": NAME, "after": COMMITS, "signal": NUMBER}; the last three may be left out. Without an id alerts are
+delivered at least once. With "follow": PATH in place of the topic's name it reads the lines of a growing file, whose
+place Kafka keeps, under the id of that feed's one scorer. Rows are those of one commit. The run sends itself the signal at that step of a commit with alerts, after so many of them: ``ready`` is before
 the transaction begins, ``written`` when the alerts are, ``sent`` when the offsets are, ``commit`` somewhere behind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -21,6 +23,8 @@ import time
 from pathlib import Path
 
 import structlog
+from streamad_connectors.files import plugin as files
+from streamad_connectors.kafka.kept import open_kept
 from streamad_connectors.kafka.settings import KafkaClient
 from streamad_connectors.kafka.sink import open_sink
 from streamad_connectors.kafka.source import KafkaOptions, open_member
@@ -63,17 +67,28 @@ class Driver:
         self.path = Path(told["log"])
         self.ender = Ender(told, self.log)
         context = SourceContext(Path(), 1 << 20, 0, bounded=False, release=self.release)
-        named = {"type": "kafka", "topic": told["topic"], "group": told["topic"], "brokers": told["brokers"]}
-        options = KafkaOptions(**named, client=told["client"])
-        self.source = open_member(options, context, alone=False)
-        client = KafkaClient(brokers=told["brokers"])
-        topics = Topics(*told["topics"], "", "", "")
-        self.sink = open_sink(
-            client, Path(), topics, self.source, transactional_id=told["id"], on_step=self.ender
+        self.source, self.sink = (
+            self.from_file(told, context) if "follow" in told else self.open(told, context)
         )
         self.sink.restore()
         self.rows, self.committed = told["rows"], {}
         self.drop()
+
+    def open(self, told, context):
+        named = {"type": "kafka", "topic": told["topic"], "group": told["topic"], "brokers": told["brokers"]}
+        source = open_member(KafkaOptions(**named, client=told["client"]), context, alone=False)
+        client, topics = KafkaClient(brokers=told["brokers"]), Topics(*told["topics"], "", "", "")
+        sink = open_sink(client, Path(), topics, source, transactional_id=told["id"], on_step=self.ender)
+        return source, sink
+
+    def from_file(self, told, context):
+        client, topics = (
+            KafkaClient(brokers=told["brokers"]),
+            Topics(*told["topics"][:3], "", "", *told["topics"][3:]),
+        )
+        options = files.options(type="files", paths=[told["follow"]], follow=True, format="ndjson")
+        names = {"group": topics.control, "transactional_id": told["id"]}
+        return open_kept(client, Path(), topics, files.open(options, context), **names, on_step=self.ender)
 
     def log(self, line):
         with self.path.open("a", encoding="utf-8") as file:
@@ -98,7 +113,8 @@ class Driver:
             number = int(block.payload(row))
             if number % 10 == 0:
                 event = f"feed/{block.position(row)}"
-                self.alerts.append({"event_id": event, "key": None, "reasons": [], "record": {"n": number}})
+                alert = {"event_id": event, "alert_id": hashlib.sha256(event.encode()).hexdigest()[:20]}
+                self.alerts.append({**alert, "key": None, "reasons": [], "record": {"n": number}})
         self.open_rows += len(block)
         self.positions |= block.cursors
         self.moved |= block.cursors.keys()

@@ -28,6 +28,9 @@ _WITNESS_BYTES = 64
 _REMEMBERED = 100
 """Generations by whose content a rotated file is known to have been read, whatever its date says."""
 
+_NEEDED = 10
+"""So many of them at least, where there is no room for more."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -90,6 +93,11 @@ class Tail:
     def owns(self, partition: str) -> bool:
         """Whether a partition is a generation of this path."""
         return self._partitions.fullmatch(partition) is not None
+
+    def surplus(self, positions: Positions) -> list[str]:
+        """The partitions that are old generations of this path, beside those that `seek` needs."""
+        owned = {name: cursor.get("generation", 0) for name, cursor in positions.items() if self.owns(name)}
+        return sorted(owned, key=owned.__getitem__)[:-_NEEDED]
 
     def seek(self, positions: Positions) -> None:
         """Go on behind the youngest generation that has a cursor."""
@@ -253,6 +261,11 @@ class FollowSource:
                 _log.warning("a file that was read before is not followed any more", partition=partition)
         for tail in self._tails:
             tail.seek(positions)
+
+    def needed(self, positions: Positions) -> Positions:
+        """See `streamad.ports.SparingSource.needed`."""
+        surplus = {name for tail in self._tails for name in tail.surplus(positions)}
+        return {name: cursor for name, cursor in positions.items() if name not in surplus}
 
     def progress(self) -> float | None:
         """See `streamad.ports.Source.progress`."""

@@ -41,6 +41,7 @@ from streamad.ports.streams import (
     Sink,
     Source,
     SourceFigures,
+    SparingSource,
     WatchedSource,
 )
 
@@ -74,6 +75,7 @@ __all__ = [
     "SourceFigures",
     "SourceOptions",
     "SourcePlugin",
+    "SparingSource",
     "Stage",
     "Standing",
     "Updates",

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from streamad.ports.desk import Desk
 from streamad.ports.plugins import Finding, SourceContext
-from streamad.ports.streams import SharedSource, Sink, Source
+from streamad.ports.streams import Sink, Source
 from streamad.records.batch import Block
 from streamad.records.schema import Section
 
@@ -135,8 +135,9 @@ class ClusterPlugin:
     """What an entry point of ``streamad.states`` points to: a ``state:`` of the config that is no directory."""
 
     options: type[Section]
-    open_scorer: Callable[[Any, Any, ClusterContext], tuple[SharedSource, Sink, Updates]]
-    """(validated options of the state, those of the source, context) -> what ``run`` works with"""
+    open_scorer: Callable[[Any, Any, ClusterContext], tuple[Source, Sink, Updates]]
+    """(validated options of the state, those of the source, context) -> what ``run`` works with; the source is a
+    `SharedSource` where there may be several scorers"""
     open_trainer: Callable[[Any, Any, ClusterContext], tuple[Source, Updates, Publisher, Lookup]]
     """(validated options of the state, those of the source, context) -> what ``trainer`` works with"""
     open_desk: Callable[[Any, Any, ClusterContext], Desk]
@@ -153,6 +154,8 @@ class ClusterContext:
 
     feed: str
     source: SourceContext
+    open_source: Callable[[], Source]
+    """The config's source as on one machine, for a cluster that does not hold its records itself."""
     window_records: int
     """Records that a trainer's window holds: where its source begins."""
     keep_versions: int

@@ -25,10 +25,10 @@ class KeptVersion:
 class Standing:
     """How a cluster is doing. What this user may not know is None."""
 
-    topic: str
-    """Where its records are."""
+    topic: str | None
+    """Where its records are, if in a topic."""
     group: str
-    """That of its scorers."""
+    """That of its scorers, or of the one that there is."""
     lag: Mapping[str, int]
     """partition -> how many records, or places that hold none, the scorers have still before them"""
     begun: bool

@@ -87,6 +87,15 @@ class WatchedSource(Source, Protocol):
         """Called from any thread at any time; asks nobody. `positions` are those committed."""
 
 
+@runtime_checkable
+class SparingSource(Source, Protocol):
+    """A source whose old cursors are of little use, for who keeps them where there is little room."""
+
+    def needed(self, positions: Positions) -> Positions:
+        """Those of these cursors that `seek` needs."""
+
+
+@runtime_checkable
 class SharedSource(WatchedSource, Protocol):
     """A source that reads some of the partitions that several members share."""
 

@@ -30,8 +30,10 @@ def findings(job: Job, role: Role) -> list[Finding]:
     if role == "scorer" and not isinstance(config.state, dict):
         return [*_alone(job, config)]
     one = member(job)
-    found = one.plugin.check(one.state, one.source, one.context, role)
-    return [_config(job, config), _detector(config), *found]
+    found = [_config(job, config), _detector(config)]
+    if one.source.type != one.state.type:  # a cluster looks at records of its own
+        found += _source(job, config)
+    return [*found, *one.plugin.check(one.state, one.source, one.context, role)]
 
 
 def _alone(job: Job, config: Config) -> Iterator[Finding]:

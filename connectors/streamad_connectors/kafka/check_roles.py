@@ -60,21 +60,20 @@ class Sharing:
     name: str | None
     """The transactional id, if there is one."""
     group: str | None = None
-    """A trainer's, on the topic control."""
+    """The one that has an offset for the topic control: the trainers', or that of a scorer who is alone."""
 
 
-def check_scorer(reading: Reading, sharing: Sharing) -> list[Finding]:
-    """What `streamad run` needs in a cluster. As `check_reading`."""
-    topics = sharing.topics
-    found, admin = check_reading(reading), reached(sharing.client, sharing.folder)
-    found += _check_place(admin, reading, sharing)
+def check_scorer(reading: Reading | None, sharing: Sharing) -> list[Finding]:
+    """What `streamad run` needs in a cluster; `reading` is None for records in no topic. As `check_reading`."""
+    topics, admin = sharing.topics, reached(sharing.client, sharing.folder)
+    found = _check_reading(admin, reading, sharing)
     gone, problems = _check_topics(admin, sharing)
     written = (topics.alerts, topics.rejected, topics.candidates)
     read = (topics.labels, topics.control, topics.models)
     rights = [Right("Write", "topic", name) for name in written] + [
         Right("Read", "topic", name) for name in read
     ]
-    found += [*problems, *check_rights_on(admin, rights, gone)]
+    found += [*problems, *check_rights_on(admin, rights, gone), *_check_group(admin, sharing, gone)]
     if not gone & {*written}:
         found += _check_alerts(sharing)
     if sharing.name is not None:
@@ -82,22 +81,36 @@ def check_scorer(reading: Reading, sharing: Sharing) -> list[Finding]:
     return [*found, *_check_temptation(admin, topics, gone)]
 
 
-def check_trainer(reading: Reading, sharing: Sharing) -> list[Finding]:
-    """What `streamad trainer` needs. As `check_reading`."""
-    topics = sharing.topics
-    found, admin = check_reading(reading), reached(sharing.client, sharing.folder)
+def check_trainer(reading: Reading | None, sharing: Sharing) -> list[Finding]:
+    """What `streamad trainer` needs. As `check_scorer`."""
+    topics, admin = sharing.topics, reached(sharing.client, sharing.folder)
+    found = _check_reading(admin, reading, sharing)
     gone, problems = _check_topics(admin, sharing)
     shared = (topics.labels, topics.control, topics.models)
     rights = [Right(operation, "topic", name) for name in shared for operation in ("Read", "Write")]
-    found += [*problems, *check_rights_on(admin, rights, gone)]
-    if sharing.group is not None and topics.control not in gone:
-        found += check_group(admin, Reading(sharing.client, sharing.folder, topics.control, sharing.group))
+    found += [*problems, *check_rights_on(admin, rights, gone), *_check_group(admin, sharing, gone)]
     if not gone & {topics.models, topics.control}:
         found += _check_models(admin, sharing)
     return [*found, *_check_name(sharing)]
 
 
 # ---- the topics that are shared --------------------------------------------------------------------
+
+
+def _check_reading(
+    admin: Connection[AdminClient], reading: Reading | None, sharing: Sharing
+) -> list[Finding]:
+    if reading is None:
+        return [ok(f"brokers {sharing.client.brokers}: reached by {admin.user}")]
+    found = check_reading(reading)
+    return found if reading.group is None else [*found, *_check_place(admin, reading, sharing)]
+
+
+def _check_group(admin: Connection[AdminClient], sharing: Sharing, gone: set[str]) -> Iterator[Finding]:
+    """Whether an offset of control may be committed."""
+    control = sharing.topics.control
+    if sharing.group is not None and control not in gone:
+        yield from check_group(admin, Reading(sharing.client, sharing.folder, control, sharing.group))
 
 
 def _check_place(admin: Connection[AdminClient], reading: Reading, sharing: Sharing) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import Message
 
 from streamad.errors import UserError
-from streamad.ports import ClusterContext, KeptVersion, Seen, Standing
+from streamad.ports import ClusterContext, KeptVersion, Seen, SourceOptions, Standing
 from streamad_connectors.kafka.chunks import DamagedError
 from streamad_connectors.kafka.control import WANTED, read_object, write_request
 from streamad_connectors.kafka.fetching import Fetcher
@@ -39,13 +39,13 @@ class KafkaDesk:
     def __init__(
         self,
         client: KafkaClient,
-        source: KafkaOptions,
+        source: SourceOptions,
         topics: Topics,
         context: ClusterContext,
         *,
         key: bytes | None,
     ) -> None:
-        """`client` reaches the topics of the state, `source` says where the records are."""
+        """`client` reaches the topics of the state, `source` says where the records are, which may be outside of Kafka."""
         self._client, self._source, self._topics, self._context = client, source, topics, context
         self._folder, self._key = context.source.folder, key
         self._trainers = trainers_of(context.feed), topics.control
@@ -115,15 +115,17 @@ class KafkaDesk:
 
     def standing(self) -> Standing:
         """See `streamad.ports.Desk.standing`."""
-        group = group_of(self._source, self._context.source)
-        lag, begun = lag_of(self._source, self._folder, self._source.topic, group)
+        source, group = self._source, group_of(self._source, self._context.source)
         there, active = trainers(self._client, self._folder, *self._trainers)
+        if not isinstance(source, KafkaOptions):
+            return Standing(None, group, {}, begun=False, scorers=None, trainers=there, active=active)
+        lag, begun = lag_of(source, self._folder, source.topic, group)
         return Standing(
-            topic=self._source.topic,
+            topic=source.topic,
             group=group,
             lag=lag,
             begun=begun,
-            scorers=scorers(self._source, self._folder, group),
+            scorers=scorers(source, self._folder, group),
             trainers=there,
             active=active,
         )
@@ -155,11 +157,20 @@ class KafkaDesk:
     def _problem(self, label: Mapping[str, Any]) -> str | None:
         """Why no reader would take a label, or nobody could complete it."""
         event, size = str(label["event_id"]), len(compact(label))
-        place = place_of(self._source.topic, event.removeprefix(f"{self._context.feed}/"))
-        if label.get("record") is None and place is None:
-            return f"{event} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
+        if label.get("record") is None and (reason := self._nowhere(event)):
+            return reason
         if size > LABEL_BYTES:
             return f"the label of {event} has {size} bytes, more than {LABEL_BYTES}"
+        return None
+
+    def _nowhere(self, event: str) -> str | None:
+        """Why nobody could look up an event's record."""
+        if not isinstance(self._source, KafkaOptions):
+            return (
+                f"{event} is none of the newest alerts and candidates: its label needs the record beside it"
+            )
+        if place_of(self._source.topic, event.removeprefix(f"{self._context.feed}/")) is None:
+            return f"{event} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
         return None
 
     def _control(self) -> tuple[Ledger, dict[int, int]]:

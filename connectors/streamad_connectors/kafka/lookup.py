@@ -111,3 +111,14 @@ class KafkaLookup:
 
     def _gone(self, number: int, offset: int) -> InputError:
         return InputError(f"{self._topic.name}/{number}@{offset} holds no record, or no longer")
+
+
+class NoLookup:
+    """Implements `streamad.ports.Lookup` for records that lie in no topic."""
+
+    def payload(self, position: str) -> Block | None:
+        """See `streamad.ports.Lookup.payload`."""
+        raise InputError(f"{position} lies in no topic, so its label needs the record beside it")
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -127,9 +127,10 @@ def _connect(options: KafkaOptions, context: SourceContext) -> Connection[Consum
     return connect(options, Consumer, settings)
 
 
-def group_of(options: KafkaOptions, context: SourceContext) -> str:
-    """The scorers' group."""
-    return options.group or f"streamad-{context.feed}"
+def group_of(options: SourceOptions, context: SourceContext) -> str:
+    """The scorers' group; of another source the one that keeps its place."""
+    named = options.group if isinstance(options, KafkaOptions) else None
+    return named or f"streamad-{context.feed}"
 
 
 def _topic(options: KafkaOptions, context: SourceContext, connection: Connection[Consumer]) -> RecordTopic:

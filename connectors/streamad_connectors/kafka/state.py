@@ -19,9 +19,9 @@ from streamad.ports import (
     Lookup,
     Publisher,
     Role,
-    SharedSource,
     Sink,
     Source,
+    SourceOptions,
     Updates,
 )
 from streamad.records.schema import Section
@@ -29,6 +29,8 @@ from streamad_connectors.kafka.check_roles import Sharing, check_scorer, check_t
 from streamad_connectors.kafka.checking import Reading
 from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.desk import KafkaDesk
+from streamad_connectors.kafka.kept import open_kept
+from streamad_connectors.kafka.lookup import NoLookup
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.publisher import KafkaPublisher
 from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings
@@ -78,23 +80,25 @@ class StateOptions(KafkaClient):
 
 
 def _open_scorer(
-    state: StateOptions, source: KafkaOptions, context: ClusterContext
-) -> tuple[SharedSource, Sink, Updates]:
+    state: StateOptions, source: SourceOptions, context: ClusterContext
+) -> tuple[Source, Sink, Updates]:
     client, topics = _ready(state, source, context)
-    member = open_member(source, context.source, alone=False)
-    sink = open_sink(
-        client,
-        _folder(context),
-        topics,
-        member,
-        transactional_id=_scorer_name(state, context),
-        on_step=context.on_step,
-    )
-    return member, sink, KafkaUpdates(client, _folder(context), topics, key=_key(state))
+    folder, name = _folder(context), _scorer_name(state, source, context)
+    updates = KafkaUpdates(client, folder, topics, key=_key(state))
+    if isinstance(source, KafkaOptions):
+        member = open_member(source, context.source, alone=False)
+        sink = open_sink(client, folder, topics, member, transactional_id=name, on_step=context.on_step)
+        return member, sink, updates
+    assert name is not None
+    group = group_of(source, context.source)
+    found = context.open_source()
+    return *open_kept(
+        client, folder, topics, found, group=group, transactional_id=name, on_step=context.on_step
+    ), updates
 
 
 def _open_trainer(
-    state: StateOptions, source: KafkaOptions, context: ClusterContext
+    state: StateOptions, source: SourceOptions, context: ClusterContext
 ) -> tuple[Source, Updates, Publisher, Lookup]:
     client, topics = _ready(state, source, context)
     publisher = KafkaPublisher(
@@ -106,11 +110,13 @@ def _open_trainer(
         key=_key(state),
     )
     updates = KafkaUpdates(client, _folder(context), topics, key=_key(state))
+    if not isinstance(source, KafkaOptions):
+        return context.open_source(), updates, publisher, NoLookup()
     tail = open_tail(source, context.source, context.window_records)
     return tail, updates, publisher, open_lookup(source, context.source)
 
 
-def _open_desk(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> Desk:
+def _open_desk(state: StateOptions, source: SourceOptions, context: ClusterContext) -> Desk:
     client, topics = _named(state, source, context)
     return KafkaDesk(client, source, topics, context, key=_key(state))
 
@@ -119,24 +125,36 @@ def _open_stage(state: StateOptions, feed: str) -> KafkaStage:
     return KafkaStage(state, feed, _topics(state.topics, feed))
 
 
-def _check(state: StateOptions, source: KafkaOptions, context: ClusterContext, role: Role) -> list[Finding]:
+def _check(state: StateOptions, source: SourceOptions, context: ClusterContext, role: Role) -> list[Finding]:
     client, topics = _named(state, source, context)
-    folder = _folder(context)
-    sharing = Sharing(client, folder, topics, create=state.create_topics, name=_scorer_name(state, context))
+    folder, name = _folder(context), _scorer_name(state, source, context)
+    sharing = Sharing(client, folder, topics, create=state.create_topics, name=name)
+    reading = None
+    if isinstance(source, KafkaOptions):
+        group = group_of(source, context.source) if role == "scorer" else None
+        reading = Reading(source, folder, source.topic, group)
     if role == "scorer":
-        return check_scorer(Reading(source, folder, source.topic, group_of(source, context.source)), sharing)
+        alone = None if reading else group_of(source, context.source)
+        return check_scorer(reading, replace(sharing, group=alone))
     trainer = trainers_of(context.feed)
-    sharing = replace(sharing, name=trainer, group=trainer)
-    return check_trainer(Reading(source, folder, source.topic, None), sharing)
+    return check_trainer(reading, replace(sharing, name=trainer, group=trainer))
 
 
-def _scorer_name(state: StateOptions, context: ClusterContext) -> str | None:
-    """The transactional id, None where nothing is written under one."""
-    named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
-    return named if state.delivery == "exactly_once" else None
+def _scorer_name(state: StateOptions, source: SourceOptions, context: ClusterContext) -> str | None:
+    """The transactional id, None where nothing is written under one. Raises `UserError`."""
+    if isinstance(source, KafkaOptions):
+        named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
+        return named if state.delivery == "exactly_once" else None
+    name = f"streamad-{context.feed}-scorer"
+    if state.delivery != "exactly_once" or state.transactional_id not in {None, name}:
+        raise UserError(
+            f"with source.type {source.type} a feed has one scorer, which transactions under the id {name} make sure of: "
+            "leave state.delivery and state.transactional_id out"
+        )
+    return name
 
 
-def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
+def _ready(state: StateOptions, source: SourceOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
     """The client and the topics, which are as they must be. Raises `UserError` and `WorldError`."""
     client, topics = _named(state, source, context)
     admin = connect(client, AdminClient, admin_settings(client, _folder(context)))
@@ -147,18 +165,16 @@ def _ready(state: StateOptions, source: KafkaOptions, context: ClusterContext) -
     return client, topics
 
 
-def _named(state: StateOptions, source: KafkaOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
-    """The client and the topics, whatever these are like. Raises `UserError` where the records are in no topic."""
-    if not isinstance(source, KafkaOptions):
-        raise UserError(
-            "state.type is kafka, but source.type is not: a cluster's scorers share a topic of records"
-        )
+def _named(state: StateOptions, source: SourceOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
+    """The client and the topics, whatever these are like. Raises `UserError` where no brokers are named."""
     return _client(state, source), _topics(state.topics, context.feed)
 
 
-def _client(state: StateOptions, source: KafkaClient) -> KafkaClient:
+def _client(state: StateOptions, source: SourceOptions) -> KafkaClient:
     if state.brokers:
         return state
+    if not isinstance(source, KafkaOptions):
+        raise UserError(f"state.brokers is missing: with source.type {source.type} nothing else names them")
     return source.model_copy(update={"client": {**source.client, **state.client}})
 
 

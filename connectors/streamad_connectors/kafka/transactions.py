@@ -40,8 +40,13 @@ class Transactions(Writer):
         limits: Limits,
         name: str,
         on_step: Callable[[str], None] = lambda _step: None,
+        *,
+        remedy: str = "give each scorer its own (state.transactional_id)",
     ) -> None:
-        """As `Writer`; `name` is the transactional id: the last process that took it up is the one that writes."""
+        """As `Writer`; `name` is the transactional id: the last process that took it up is the one that writes.
+
+        `remedy` is what to tell people where two processes do.
+        """
         request_ms = int(REQUEST_SECONDS * 1000)
         transactional = {
             "transactional.id": name,
@@ -49,7 +54,7 @@ class Transactions(Writer):
             "socket.timeout.ms": min(settings.get("socket.timeout.ms", request_ms), request_ms),
         }
         super().__init__(options, settings | transactional, limits, on_step)
-        self._name, self._ready = name, False
+        self._name, self._remedy, self._ready = name, remedy, False
         self._fenced_at: float | None = None
 
     def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
@@ -69,6 +74,20 @@ class Transactions(Writer):
             raise self._undone(error.args[0], time.monotonic() - began) from None
         self._step("committed")
         self._committed()
+
+    def take_up(self, seconds: float) -> bool:
+        """Whether nobody but this process can write under the id any more, and nothing is left open.
+
+        Waits for at most so many seconds. Raises `UserError`.
+        """
+        began = time.monotonic()
+        try:
+            self._producer(Deadline(seconds))
+        except KafkaException as error:
+            meant = self._undone(error.args[0], time.monotonic() - began)
+            if isinstance(meant, UserError):
+                raise meant from None
+        return self._ready
 
     def close(self) -> None:
         """See `Writer.close`."""
@@ -113,8 +132,7 @@ class Transactions(Writer):
         if not again:
             return None
         return UserError(
-            f"another process writes under the transactional id {self._name} too: "
-            "give each scorer its own (state.transactional_id)"
+            f"another process writes under the transactional id {self._name} too: {self._remedy}"
         )
 
 

@@ -105,6 +105,11 @@ class Writer(ABC):
 
     def _meaning(self, error: KafkaError) -> CommitAbortedError | UserError:
         """What trying again would not mend is the user's; all else is tried again."""
+        if error.name() == "OFFSET_METADATA_TOO_LARGE":
+            return UserError(
+                "how far each file was read takes more room than brokers keep with an offset: set "
+                "offset.metadata.max.bytes higher there, or read fewer files"
+            )
         doing = f"writing to {', '.join(self._limits.topics)}" if "TOPIC" in error.name() else _DOING
         meant = streamad_error(error, doing, self._made().events)
         return meant if isinstance(meant, UserError) else CommitAbortedError(str(meant))
