@@ -13,10 +13,10 @@ from streamad.config import Config, load_config
 from streamad.errors import ConfigError, UserError
 from streamad.job import Job, check_inputs
 from streamad.learning.labels import LabelBook
-from streamad.ports import ClusterContext, ClusterPlugin, Sink, Source
+from streamad.ports import ClusterContext, ClusterPlugin, SharedSource, Sink, Source
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
-from streamad.runtime.breaker import Breaker, PartitionBreaker
+from streamad.runtime.breaker import Breaker, FeedBreaker, PartitionBreaker
 from streamad.runtime.clock import Clock
 from streamad.runtime.engine import Engine
 from streamad.runtime.feed import Feed
@@ -50,10 +50,13 @@ class Member:
             stack.callback(sink.close)
             stack.callback(updates.close)
             sink.restore()
-            breaker = PartitionBreaker(self.config.limits, source)
-            feed = Feed(**self.parts(source, sink, breaker))
+            feed = Feed(**self.parts(source, sink, self._breaker(source)))
             published = Published(updates, folder, self.config.feed, self.config.schema_)
             yield Engine(feed, Follower(feed, published), self.job.stop)
+
+    def _breaker(self, source: Source) -> Breaker:
+        limits = self.config.limits
+        return PartitionBreaker(limits, source) if isinstance(source, SharedSource) else FeedBreaker(limits)
 
     def parts(self, source: Source, sink: Sink, breaker: Breaker) -> dict[str, Any]:
         """What the engine of either works with."""
@@ -111,11 +114,13 @@ def member(job: Job) -> Member:
         )
     check_inputs(job, config)
     plugin: ClusterPlugin = find_plugin(job.config, "streamad.states", "state", config.state)
-    _, source = source_options(job, config)
+    source_plugin, source = source_options(job, config)
     handover = Handover()
+    reading = source_context(job, config, handover)
     context = ClusterContext(
         feed=config.feed,
-        source=source_context(job, config, handover),
+        source=reading,
+        open_source=lambda: source_plugin.open(source, reading),
         window_records=config.training.window.records,
         keep_versions=config.keep.versions,
         on_step=lambda step: job.on_step(f"sink.{step}"),
