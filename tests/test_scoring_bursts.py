@@ -6,7 +6,7 @@ import json
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -88,6 +88,7 @@ def test_no_fields_at_all_make_every_alert_like_any_other():
     assert marked([alert(0), alert(1, "ftp")], Rule((), MINUTE, "scored_at")) == [None, 0]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abc")), max_size=30),
     st.integers(1, 30),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from streamad.ports.desk import Desk
+from streamad.ports.mutes import Mute
 from streamad.ports.plugins import Finding, SourceContext
 from streamad.ports.streams import Sink, Source
 from streamad.records.batch import Block
@@ -59,11 +60,11 @@ class Wanted:
 class Updates(Protocol):
     """What trainer and analysts publish, read by every scorer and trainer. Used by one thread at a time."""
 
-    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted]:
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted | Mute]:
         """What is new, labels in their order; never blocks.
 
-        The first call gives all that is there by then: every label, the version in force, its newest reference
-        and a request that was not answered. Raises `UserError` and `WorldError` for what the reading met.
+        The first call gives all that is there by then: every label, the version in force, its newest reference, every
+        mute and a request that was not answered. A mute that changes is given again, under its id. Raises `UserError` and `WorldError` for what the reading met.
         """
 
     def close(self) -> None:

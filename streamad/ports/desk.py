@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from streamad.ports.mutes import Mute
+
 Seen = Literal["alerts", "rejected", "candidates", "labels", "control"]
 """What lies in a cluster for people to see; control is where versions are asked for."""
 
@@ -77,6 +79,12 @@ class Desk(Protocol):
         Returns which, and whether there is an active trainer; None where this user may not know. Raises `UserError`
         where the version is not kept.
         """
+
+    def mutes(self) -> Sequence[Mute]:
+        """All that there ever were, oldest first."""
+
+    def mute(self, mute: Mute) -> None:
+        """Say a mute, or that one changes; returns when it cannot be lost any more."""
 
     def standing(self) -> Standing:
         """How far the scorers are, and who is there."""

@@ -140,7 +140,8 @@ class Committer:
         self._window.add(self._piece(batch, before))
 
     def _marked(self, transaction: Transaction) -> Bursts | None:
-        """Say of alerts which they repeat; returns the bursts after them, None where there are to be none."""
+        """Say of alerts which are muted and which they repeat; returns the bursts after them, if there are to be any."""
+        self._in_force.mutes.mark(transaction.alerts)
         bursts = self._new_bursts()
         if bursts is not None:
             if self._bursts is not None and self._bursts.rule == bursts.rule:
@@ -159,6 +160,7 @@ class Committer:
         counters.rejected += transaction.rejections()
         counters.scored = counters.records_in - counters.rejected
         counters.alerts += len(transaction.alerts)
+        counters.muted += sum("muted" in alert for alert in transaction.alerts)
         for scored in transaction.batches:
             counters.fast += scored.batch.fast_rows
             for name, count in scored.batch.unknown_fields.items():

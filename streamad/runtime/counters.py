@@ -23,6 +23,7 @@ class Counters:
     scored: int = 0
     rejected: int = 0
     alerts: int = 0
+    muted: int = 0
     fast: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0

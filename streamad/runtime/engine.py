@@ -100,6 +100,7 @@ class Engine:
             "held": held,
             "in_flight": open_records,
             "alerts": counters.alerts,
+            "muted": counters.muted,
             **self._in_force.status(),
             "unknown_fields": counters.unknown_fields,
             "progress": self._feed.source.progress(),

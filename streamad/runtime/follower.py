@@ -49,6 +49,9 @@ class Follower(InForce):
         """Apply labels in their order, then the newest version and its newest reference."""
         news = self._published.news()
         self._apply_labels(number, news.changes)
+        if news.mutes is not None:
+            now = self._feed.clock.text()
+            self.mutes.take(mute for mute in news.mutes if mute.holds_at(now))
         if news.promoted is not None:
             nothing = np.empty((0, len(self._feed.config.schema_.categories)), np.int32)
             self._take_over(news.promoted, number, open_batches, nothing)

@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 
 from streamad.records.dictionary import remap
+from streamad.scoring.mutes import Mutes
 from streamad.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class InForce(ABC):
         """What became of versions since the last commit."""
         self.handled: list[int] = []
         """Requests fulfilled since the last commit."""
+        self.mutes = Mutes(feed.config.schema_)
+        """What people do not want to be told of."""
         self.promotions = 0
         self.effective_at = 0
         """The record number at which the scorer's version took over."""

@@ -55,6 +55,7 @@ class Learner(InForce):
         news = self._feed.news()
         if news:
             self._feed.book.receive(news.changes, news.waiting)
+            self.mutes.take(news.mutes)
         self._apply_labels(number)
         for request in news.requests if news else ():
             self._fulfil(request, number, open_batches)

@@ -58,6 +58,7 @@ METRICS = (
     Metric("streamad_records_held", "Records held back until there is a model.", _at("held")),
     Metric("streamad_records_in_flight", "Records scored and not yet committed.", _at("in_flight")),
     Metric("streamad_alerts_total", "Alerts committed.", _at("alerts")),
+    Metric("streamad_alerts_muted_total", "Alerts committed that are muted.", _at("muted")),
     Metric("streamad_model_version", "The version that scores.", _at("version")),
     Metric("streamad_threshold", "The p-value under which a record is an alert.", _at("threshold")),
     Metric("streamad_labels", "Labels in force, and those that wait for their record.", _at("labels"), "verdict"),

@@ -8,7 +8,7 @@ import structlog
 
 from streamad.errors import StateError, UserError
 from streamad.learning.given import GivenLabels
-from streamad.ports import GivenLabel, Promoted, Reference, Updates, Wanted
+from streamad.ports import GivenLabel, Mute, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
 from streamad.state.artifacts import read_artifact, write_files
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_MUTES = 1000
+"""So many mutes are remembered, the last ones."""
+
 
 class PublishedNews(NamedTuple):
     """What is new since the last look."""
@@ -34,6 +37,8 @@ class PublishedNews(NamedTuple):
     reference: Reference | None
     wanted: Wanted | None
     """What the active trainer is asked for."""
+    mutes: list[Mute] | None
+    """All that were not ended, as far as they are remembered, oldest first; None: as they were."""
 
 
 class Published:
@@ -43,6 +48,7 @@ class Published:
         self._updates, self._folder = updates, folder
         self._given = GivenLabels(feed)
         self._fields = schema.model_dump(mode="json")["fields"]
+        self._mutes: dict[str, Mute] = {}
         self.labels = 0
         """How many places of the labels' order were read, those that hold none included."""
 
@@ -58,6 +64,7 @@ class Published:
         promoted: Promoted | None = None
         reference: Reference | None = None
         wanted: Wanted | None = None
+        muted = False
         for update in self._updates.poll():
             match update:
                 case Promoted():
@@ -66,10 +73,20 @@ class Published:
                     reference = update
                 case Wanted():
                     wanted = update
+                case Mute():
+                    muted = True
+                    self._mute(update)
                 case GivenLabel():
                     self._sort(update, changes, incomplete)
         artifact = None if promoted is None else self._artifact(promoted)
-        return PublishedNews(changes, incomplete, artifact, reference, wanted)
+        return PublishedNews(changes, incomplete, artifact, reference, wanted, [*self._mutes.values()] if muted else None)
+
+    def _mute(self, mute: Mute) -> None:
+        self._mutes.pop(mute.id, None)
+        if mute.ended_at is None:
+            self._mutes[mute.id] = mute
+        if len(self._mutes) > _MUTES:
+            del self._mutes[next(iter(self._mutes))]
 
     def _sort(self, given: GivenLabel, changes: list[LabelChange], incomplete: list[GivenLabel]) -> None:
         self.labels = given.number + 1

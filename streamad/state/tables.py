@@ -114,7 +114,7 @@ ADDED = """
 ALTER TABLE alerts ADD COLUMN burst TEXT;
 ALTER TABLE alerts ADD COLUMN repeats INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE alerts ADD COLUMN muted TEXT;
-CREATE INDEX alerts_repeats ON alerts(burst) WHERE repeats = 1;
+CREATE INDEX alerts_burst ON alerts(burst, repeats);
 CREATE INDEX alerts_first ON alerts(n) WHERE repeats = 0 AND muted IS NULL;
 CREATE INDEX alerts_muted ON alerts(muted) WHERE muted IS NOT NULL;
 

@@ -8,6 +8,7 @@ key                    value
 ``reference``          a version's newest calibration: a line of JSON, then safetensors
 ``wanted``             the version that somebody at a desk asks for: JSON
 ``answered``           up to which offset of this topic the trainer has answered what is wanted: JSON
+``mute/1f0c9a2b``      a mute as it last was, in force or over: JSON
 =====================  ==============================================================================
 
 Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
@@ -21,19 +22,26 @@ import hashlib
 import hmac
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any, Literal, NoReturn, TypeGuard
 
-from streamad.ports import Reference
+from streamad.ports import Mute, Reference
 from streamad_connectors.kafka.chunks import LAST_VERSION, DamagedError, Description, from_json, to_json
 
 PROMOTED, REFERENCE, VERSION = b"promoted", b"reference", b"version/"
-WANTED, ANSWERED = b"wanted", b"answered"
+WANTED, ANSWERED, MUTE = b"wanted", b"answered", b"mute/"
 
 FORMAT = 1
 _MESSAGE_BYTES = 16 << 20
 
-Kind = Literal["promoted", "version", "reference", "wanted", "answered"]
+_MUTE_CHARS = 4000
+"""No text of a mute is longer."""
+
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
+
+Kind = Literal["promoted", "version", "reference", "wanted", "answered", "mute"]
 
 
 def version_key(version: int) -> bytes:
@@ -110,6 +118,24 @@ def read_answer(value: bytes, key: bytes | None) -> int:
     if type(number) is not int or number < 0:
         raise DamagedError("it names no request")
     return number
+
+
+def write_mute(mute: Mute, key: bytes | None) -> bytes:
+    """The value of a message that tells a mute."""
+    return _canonical(_signed("mute", asdict(mute), key))
+
+
+def read_mute(value: bytes, key: bytes | None) -> Mute:
+    """What `write_mute` was given. Raises `DamagedError` for anything else."""
+    tree = _checked("mute", value, key)
+    found: dict[str, Any] = {field.name: tree.get(field.name) for field in fields(Mute)}
+    times = [found["since"], found["until"], *([found["ended_at"]] if found["ended_at"] is not None else [])]
+    texts = [found[name] for name in ("id", "condition", "analyst", "why", "ended_by")]
+    if not all(isinstance(text, str) and len(text) <= _MUTE_CHARS for text in texts):
+        raise DamagedError("what it says is no text")
+    if not all(isinstance(time, str) and _TIME.fullmatch(time) for time in times):
+        raise DamagedError("a time of it is none")
+    return Mute(**found)
 
 
 def version_of(value: bytes) -> int | None:

@@ -1,9 +1,10 @@
-"""What people do in a cluster: they read its topics, give labels, and ask the trainer for another version."""
+"""What people do in a cluster: they read its topics, give labels, mute, and ask the trainer for another version."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +12,9 @@ import structlog
 from confluent_kafka import Message
 
 from streamad.errors import UserError
-from streamad.ports import ClusterContext, KeptVersion, Seen, SourceOptions, Standing
+from streamad.ports import ClusterContext, KeptVersion, Mute, Seen, SourceOptions, Standing
 from streamad_connectors.kafka.chunks import DamagedError
-from streamad_connectors.kafka.control import WANTED, read_object, write_request
+from streamad_connectors.kafka.control import MUTE, WANTED, read_mute, read_object, write_mute, write_request
 from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.ledger import Ledger, version_named
 from streamad_connectors.kafka.messages import compact
@@ -113,6 +114,21 @@ class KafkaDesk:
         _, active = trainers(self._client, self._folder, *self._trainers)
         return wanted, active
 
+    def mutes(self) -> Sequence[Mute]:
+        """See `streamad.ports.Desk.mutes`. What is damaged or wrongly signed is left out, as scorers leave it out."""
+        found: dict[str, Mute] = {}
+        for message in self._read_control():
+            if (message.key() or b"").startswith(MUTE):
+                with suppress(DamagedError):
+                    mute = read_mute(message.value() or b"", self._key)
+                    found[mute.id] = mute
+        return sorted(found.values(), key=lambda mute: (mute.since, mute.id))
+
+    def mute(self, mute: Mute) -> None:
+        """See `streamad.ports.Desk.mute`."""
+        said = [(MUTE + mute.id.encode(), write_mute(mute, self._key))]
+        tell(self._client, self._folder, self._topics.control, said)
+
     def standing(self) -> Standing:
         """See `streamad.ports.Desk.standing`."""
         source, group = self._source, group_of(self._source, self._context.source)
@@ -175,17 +191,21 @@ class KafkaDesk:
 
     def _control(self) -> tuple[Ledger, dict[int, int]]:
         """The versions, and when each was published, in milliseconds since 1970."""
-        reader = TopicReader(self._client, self._folder, [self._topics.control])
         ledger, published = Ledger(self._key, ARTIFACT_BYTES), dict[int, int]()
+        for message in self._read_control():
+            key = message.key() or b""
+            ledger.enter(key, message.value())
+            if (number := version_named(key)) is not None:
+                published[number] = message.timestamp()[1]
+        return ledger, published
+
+    def _read_control(self) -> list[Message]:
+        """All that control says now."""
+        reader = TopicReader(self._client, self._folder, [self._topics.control])
         try:
-            for message in reader.read_to_end():
-                key = message.key() or b""
-                ledger.enter(key, message.value())
-                if (number := version_named(key)) is not None:
-                    published[number] = message.timestamp()[1]
+            return reader.read_to_end()
         finally:
             reader.close()
-        return ledger, published
 
 
 def _rejected(message: Message) -> Row:

@@ -1,4 +1,4 @@
-"""Labels, promotions and calibrations, as all scorers and trainers read them from their topics."""
+"""Labels, promotions, calibrations and mutes, as all scorers and trainers read them from their topics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 import structlog
 from confluent_kafka import Message
 
-from streamad.ports import GivenLabel, Promoted, Reference, Wanted
+from streamad.ports import GivenLabel, Mute, Promoted, Reference, Wanted
 from streamad_connectors.kafka.chunks import DamagedError
 from streamad_connectors.kafka.control import (
     ANSWERED,
+    MUTE,
     PROMOTED,
     REFERENCE,
     WANTED,
     read_answer,
     read_description,
+    read_mute,
     read_object,
     read_reference,
     read_request,
@@ -65,12 +67,13 @@ class KafkaUpdates:
         self._requests = Requests()
         self._topics, self._key, self._limit = topics, key, limit
         self._labels: list[GivenLabel] = []  # read, not yet handed over
+        self._mutes: list[Mute] = []  # the same
         self._begun = False
         self.skipped = 0
         """Messages of the labels' topic that are none."""
         self._untold, self._told_at = 0, -_QUIET
 
-    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted]:
+    def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted | Mute]:
         """See `streamad.ports.Updates.poll`. Labels come before what was fetched.
 
         Raises `WorldError` at the first call where no broker answers, and later for a topic that was made anew;
@@ -84,8 +87,9 @@ class KafkaUpdates:
             news = self._promotions.settled()
             self._begun = True
         labels, self._labels = self._labels, []
+        mutes, self._mutes = self._mutes, []
         self._tell()
-        return [*labels, *news, *self._requests.news()]
+        return [*labels, *news, *mutes, *self._requests.news()]
 
     def close(self) -> None:
         """See `streamad.ports.Updates.close`."""
@@ -103,6 +107,8 @@ class KafkaUpdates:
                 self._take_reference(value)
             elif value is not None and message.key() in (WANTED, ANSWERED):
                 self._take_request(message, value)
+            elif value is not None and (message.key() or b"").startswith(MUTE):
+                self._take_mute(value)
 
     def _take_label(self, message: Message, value: bytes | None) -> None:
         number = message.offset()
@@ -135,6 +141,12 @@ class KafkaUpdates:
                 self._requests.ask(Wanted(number, *read_request(value, self._key)))
         except DamagedError as error:
             self._promotions.ignore("request", version_of(value), error)
+
+    def _take_mute(self, value: bytes) -> None:
+        try:
+            self._mutes.append(read_mute(value, self._key))
+        except DamagedError as error:
+            self._promotions.ignore("mute", None, error)
 
     def _tell(self) -> None:
         """Warn of skipped labels."""
