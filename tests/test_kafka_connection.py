@@ -332,7 +332,7 @@ def test_what_cannot_be_reached_because_of_the_password_is_told_as_that():
         )
     assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading")) is OutOfTouchError
     events.answered()
-    assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading", events)) is WorldError
+    assert type(streamad_error(KafkaError(KafkaError._TRANSPORT), "reading", events)) is OutOfTouchError
 
 
 def test_a_certificate_that_nobody_vouches_for_is_no_trusted_connection():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -67,7 +69,12 @@ class Transactions(Writer):
             self._write(producer, messages, deadline)
             self._step("written")
             if offsets:
-                _insist(lambda left: producer.send_offsets_to_transaction(offsets, metadata, left), deadline)
+                _insist(
+                    lambda left: _bounded(
+                        lambda: producer.send_offsets_to_transaction(offsets, metadata, left), left
+                    ),
+                    deadline,
+                )
             self._step("sent")
             _insist(producer.commit_transaction, deadline)
         except KafkaException as error:
@@ -149,3 +156,25 @@ def _insist(call: Callable[[float], None], deadline: Deadline) -> None:
                 failed_meanwhile = True
             elif deadline.passed or not error.retriable() or error.name() == "_TIMED_OUT":
                 raise
+
+
+def _bounded(call: Callable[[], None], seconds: float) -> None:
+    """Call, and wait for at most so long. Raises `KafkaException`.
+
+    librdkafka waits for ever for a group's coordinator that the brokers have meanwhile told it to forget (its issues
+    5456 and 5511). The thread that waits there keeps its client; the next one under the same id takes its rights away.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except KafkaException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="kafka-offsets", daemon=True).start()
+    try:
+        done.result(seconds)
+    except TimeoutError:
+        late = KafkaError(KafkaError._TIMED_OUT, "the group's coordinator does not answer", retriable=True)  # noqa: SLF001  # its public name
+        raise KafkaException(late) from None
