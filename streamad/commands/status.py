@@ -162,8 +162,14 @@ def _cluster_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "feed", f"{found['feed']}, {found['control']}"
     scorers = "unknown" if found["scorers"] is None else f"{found['scorers']:,}"
     yield "scorers", f"{scorers} in group {found['group']}" + (": stale" if found["stale"] else "")
-    yield "records", f"topic {found['topic']}, {len(found['lag']):,} partitions, {found['behind']:,} behind"
-    yield "lag", _lag(found["lag"])
+    if found["topic"] is None:
+        yield "records", "outside of Kafka, read by one scorer"
+    else:
+        yield (
+            "records",
+            f"topic {found['topic']}, {len(found['lag']):,} partitions, {found['behind']:,} behind",
+        )
+        yield "lag", _lag(found["lag"])
     yield "trainer", _trainer(found)
     published = f", published {found['published_at']}; {found['versions']:,} kept"
     yield "model", f"version {found['version']}{published}" if found["version"] else "none yet"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streamad.errors import CommitAbortedError, InputError
+from streamad.errors import CommitAbortedError, InputError, OutOfTouchError
 from streamad.ports import End, Idle, Positions, Revoked, Source, SparingSource
 from streamad.records.batch import Block, Cursor
 from streamad_connectors.kafka.connection import Connection, connect, streamad_error
@@ -28,7 +28,6 @@ _LARGEST = 1 << 20
 """Bytes of all cursors as text: a broker keeps 4,096 compressed ones unless it is told to keep more."""
 
 _ASK_SECONDS = 1.0
-_LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_WAIT_COORD"}
 
 _SAY_AGAIN_SECONDS = 3600.0
 """Brokers forget an offset that was not committed for long (offsets.retention.minutes, a week by default)."""
@@ -145,9 +144,10 @@ class KeptSource:
         except KafkaException as failed:
             error = failed.args[0]
         if error is not None:
-            if error.retriable() or error.name() in _LATER:
+            meant = streamad_error(error, "asking how far was read", connection.events)
+            if error.retriable() or isinstance(meant, OutOfTouchError):
                 return None
-            raise streamad_error(error, "asking how far was read", connection.events)
+            raise meant
         connection.events.answered()
         self._membership = connection.client.consumer_group_metadata()
         connection.client.close()
