@@ -114,6 +114,20 @@ def test_lines_are_read_as_they_come_and_a_torn_one_waits(log, follow):
     assert follower.read() == [("conn.log:3", "torn"), ("conn.log:4", "c")]
 
 
+def test_of_many_rotations_the_youngest_cursors_are_needed_and_reading_goes_on_with_them(log, follow):
+    follower = follow()
+    for number in range(15):
+        log.write(f"{number}\n".encode())
+        assert len(follower.read()) == 1
+        log.rotate()
+    follower.committed = follower.source.needed(follower.committed | {"other.log": {}})
+    assert [*follower.committed] == [*(f"conn.log~{number}" for number in range(5, 15)), "other.log"]
+    del follower.committed["other.log"]
+    follower.restart()
+    log.write(b"new\n")
+    assert follower.read() == [("conn.log~15:1", "new")]
+
+
 def test_poll_waits_no_longer_than_it_may(follow):
     assert isinstance(follow().source.poll(10, 0.12), Idle)
 

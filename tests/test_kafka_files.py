@@ -11,14 +11,16 @@ from collections import Counter
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from feeds import write_config, write_log
 from kafka_slots import Server, Slot
 from kafka_topics import committed, read_all
-from processes import say
+from processes import say, start, wait_for
 from streamad_connectors.kafka.kept import open_kept
 from streamad_connectors.kafka.settings import KafkaClient
 from streamad_connectors.kafka.topics import Topics
 from streamad_connectors.memory import MemorySource, Records
 
+from streamad.cli import main
 from streamad.errors import InputError, UserError
 from streamad.ports import Commit, Revoked
 from streamad.records.batch import Block
@@ -125,6 +127,73 @@ def test_of_two_scorers_of_the_same_files_one_ends_and_says_why_and_every_alert_
     world.finish()
 
 
+def test_a_file_ends_up_in_topics_through_a_scorer_that_waits_for_the_trainers_model(
+    broker, topics, tmp_path, capsys
+):
+    topic = topics({"alerts": 1})["alerts"]
+    names = {what: f"{topic}.{what}" for what in ("rejected", "candidates", "labels", "models", "control")}
+    lines = write_log(tmp_path, 3000, junk=40)
+    config = write_config(
+        tmp_path,
+        feed=topic,
+        state={
+            "type": "kafka",
+            "brokers": broker.bootstrap,
+            "topics": {"alerts": topic} | names,
+            "create_topics": True,
+        },
+        training={"warm_up": {"records": 1000}, "window": {"records": 3000}, "every_records": None},
+    )
+    scorer = start("run", config, log=tmp_path / "scorer.log")
+    wait_for(lambda: "started" in (tmp_path / "scorer.log").read_text(), scorer)
+    assert start("trainer", config, log=tmp_path / "trainer.log").wait(120) == 0
+    assert scorer.wait(60) == 0
+    events = [json.loads(record.value)["event_id"] for record in read_all(broker, topic)]
+    assert len(events) == len({*events}) > 0
+    assert {*events} <= {f"{topic}/kdd.log:{line}" for line in range(1, len(lines) + 1)}
+    rejected = [record.key.decode() for record in read_all(broker, names["rejected"])]
+    assert rejected == [f"kdd.log:{line}" for line in range(40, len(lines) + 1, 40)]
+    assert main(["label", str(config), f"{topic}/kdd.log:40", "normal"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"streamad: {topic}/kdd.log:40 is none of the newest alerts and candidates: its label needs the record beside it"
+    )
+
+
+@pytest.mark.parametrize("state", [{"transactional_id": "mine"}, {"delivery": "at_least_once"}])
+def test_what_would_let_two_scorers_read_the_same_files_is_refused(tmp_path, capsys, state):
+    write_log(tmp_path, 10)
+    config = write_config(tmp_path, state={"type": "kafka", "brokers": "127.0.0.1:1"} | state)
+    assert main(["run", str(config), "--check"]) == 2
+    assert capsys.readouterr().err == (
+        "streamad: with source.type files a feed has one scorer, which transactions under the id streamad-feed-scorer make "
+        "sure of: leave state.delivery and state.transactional_id out\n"
+    )
+
+
+def test_brokers_are_asked_for_where_the_records_are_not_in_kafka(tmp_path, capsys):
+    write_log(tmp_path, 10)
+    assert main(["run", str(write_config(tmp_path, state={"type": "kafka"}))]) == 2
+    assert capsys.readouterr().err == (
+        "streamad: state.brokers is missing: with source.type files nothing else names them\n"
+    )
+
+
+def test_a_check_names_what_is_looked_at_for_files_and_leaves_no_trace(broker, tmp_path, capsys):
+    write_log(tmp_path, 10)
+    config = write_config(
+        tmp_path, feed="unseen", state={"type": "kafka", "brokers": broker.bootstrap, "create_topics": True}
+    )
+    assert main(["run", str(config), "--check"]) == 0
+    found = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    missing = ("alerts", "rejected", "candidates", "labels", "models", "control")
+    assert found[2:] == [
+        "source files: can be read",
+        f"brokers {broker.bootstrap}: reached by the user that streamad connects as",
+        *(f"topic unseen.{name}: is missing, and will be made" for name in missing),
+        "transactional id streamad-unseen-scorer: Write",
+    ]
+
+
 class Kept:
     """A source of three records whose place is kept, and the sink, in this process."""
 
@@ -209,7 +278,9 @@ def test_a_place_that_somebody_else_has_written_is_refused(kept, world):
 
 def test_more_than_a_broker_keeps_with_an_offset_is_refused_and_nothing_is_committed(kept, world):
     one = kept(MemorySource([Records(secrets.token_hex(5000), [b"1"])]))
-    with pytest.raises(UserError, match=r"^how far each file was read takes more room than brokers keep with"):
+    with pytest.raises(
+        UserError, match=r"^how far each file was read takes more room than brokers keep with"
+    ):
         one.commit(one.take(1))
     control = world.names["control"]
     assert committed(world.broker, control, control) == {}
