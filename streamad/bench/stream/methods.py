@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamad.bench.stream.forests import Forest, Lookup
+from streamad.bench.stream.one_by_one import AdaptiveForest, HalfSpace, Logistic, Pysad
 from streamad.bench.stream.peers import Peer, prequential
 from streamad.bench.stream.product import play
+from streamad.bench.stream.supervised import Nearest, Trees
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from streamad.bench.stream.analyst import Analyst
     from streamad.bench.stream.judge import Emitted
     from streamad.bench.stream.streams import Stream
@@ -22,6 +27,12 @@ _PROTOCOL = tuple(f"bench/stream/{name}.py" for name in ("analyst", "evaluate", 
 _PRODUCT = (
     "config.py", "features", "job.py", "learning", "models", "records", "runtime", "scoring", "state", "training",
     "wiring",
+)  # fmt: skip
+
+
+_PEERS = (
+    "bench/forest.py", "bench/stream/peers.py", "bench/stream/forests.py", "bench/stream/supervised.py", "features",
+    "records",
 )  # fmt: skip
 
 
@@ -63,8 +74,21 @@ def _peer(make: Callable[[Stream, int], Peer], source: str, *, labels: bool, pac
     )
 
 
+def _pysad(make: Callable[[Any, NDArray[np.float64], int], Any]) -> Method:
+    return _peer(lambda stream, seed: Pysad(stream, seed, make), "one_by_one", labels=False, package="pysad")
+
+
 METHODS: Final[Mapping[str, Method]] = {
     OURS: Method(play, (*_PROTOCOL, "bench/stream/product.py", *_PRODUCT)),
     "isolation forest": _peer(Forest, "forests", labels=False),
+    "half-space trees, river": _peer(HalfSpace, "one_by_one", labels=False),
+    "loda, pysad": _pysad(lambda models, _first, seed: models.LODA(random_state=seed)),
+    "rs-hash, pysad": _pysad(
+        lambda models, first, seed: models.RSHash(first.min(axis=0), first.max(axis=0), random_state=seed)
+    ),
     "lookup": _peer(Lookup, "forests", labels=True),
+    "nearest label": _peer(Nearest, "supervised", labels=True),
+    "extra trees": _peer(Trees, "supervised", labels=True),
+    "logistic regression, river": _peer(Logistic, "one_by_one", labels=True),
+    "adaptive forest, river": _peer(AdaptiveForest, "one_by_one", labels=True),
 }
