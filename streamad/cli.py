@@ -182,12 +182,20 @@ def _labeling(commands: Commands) -> None:
     label.add_argument("--from", dest="file", type=Path, metavar="FILE", help="many labels at once (NDJSON)")
     label.add_argument("--analyst", default="", metavar="NAME")
     label.add_argument("--note", default="", metavar="TEXT")
+    mute = _command(commands, "mute", "muting:mute", "keep and count alerts without sending them")
+    mute.add_argument("condition", nargs="?", metavar="CONDITION", help="such as 'src_ip == 10.0.0.9'")
+    mute.add_argument("--for", dest="lasting", metavar="TIME", help="for so long: 12h, 7d")
+    mute.add_argument("--why", default="", metavar="TEXT")
+    mute.add_argument("--analyst", default="", metavar="NAME")
+    mute.add_argument("--list", action="store_true", help="what is and was muted, by whom and why")
+    mute.add_argument("--end", metavar="ID", help="end a mute early")
 
 
 def _reading(commands: Commands) -> None:
     alerts = _command(commands, "alerts", "reading:alerts", "what was found")
     alerts.add_argument("--follow", action="store_true", help="go on with new ones as they come")
     alerts.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
+    alerts.add_argument("--all", action="store_true", help="also the repeats of a burst, and what is muted")
     show = _command(commands, "show", "showing:show", "why this event, alert or not")
     show.add_argument("event", metavar="ID")
     rejected = _command(commands, "rejected", "reading:rejected", "what could not be read, and why")

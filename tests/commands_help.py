@@ -93,10 +93,14 @@ def open_store(tmp_path, *, made_by="run"):
         return Store(held.state.store, feed="net", made_by=made_by, clock=lambda: NOW)
 
 
-def fill(tmp_path, *rows, made_by="run", repeats=None, **parts):
-    """A state with these pool rows; those of kind alert are alerts, `repeats` names what they repeat."""
+def fill(tmp_path, *rows, made_by="run", repeats=None, muted=None, **parts):
+    """A state with these pool rows; those of kind alert are alerts, `repeats` says which and `muted` by what."""
     alerts = [
         alert(row, repeat_of=(repeats or {}).get(row["event_id"])) for row in rows if row["kind"] == "alert"
+    ]
+    alerts = [
+        one | ({"muted": muted[one["event_id"]]} if one["event_id"] in (muted or {}) else {})
+        for one in alerts
     ]
     numbers = [row["record_number"] for row in rows if row["kind"] == "alert"]
     with open_store(tmp_path, made_by=made_by) as store:

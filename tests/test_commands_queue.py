@@ -74,6 +74,7 @@ def test_programs_get_a_question_a_line(tmp_path, command):
             "key": "k",
             "p_value": 0.0001,
             "anomaly_probability": 0.25,
+            "alerts": 1,
             "reasons": [{"field": "bytes", "value": 54540, "share": 0.414}],
             "record": {"user": "k", "bytes": 54540, "service": "http"},
         }
@@ -90,9 +91,9 @@ def test_labeled_events_are_not_asked_about_again(tmp_path, command):
 def test_people_see_a_table_whose_ids_are_whole(tmp_path, command):
     fill(tmp_path, seen(1, key="bob", probability=0.25), seen(123456, kind="random", p_value=0.4))
     assert command.screen("queue") == [
-        "EVENT                P-VALUE  ANOMALY?  KIND  WHY",
-        "net/log.csv:1 (bob)  0.0001   25 %      http  bytes 54540 (41 %)",
-        "net/log.csv:123456   0.4      -         http  bytes 54540 (41 %)",
+        "EVENT                P-VALUE  ANOMALY?  ALERTS  KIND  WHY",
+        "net/log.csv:1 (bob)  0.0001   25 %      1       http  bytes 54540 (41 %)",
+        "net/log.csv:123456   0.4      -         -       http  bytes 54540 (41 %)",
     ]
 
 
@@ -113,3 +114,21 @@ def test_an_empty_queue_is_said_on_stderr(tmp_path, command):
         pass
     assert command("queue", terminal=True) == ("", "nothing to ask about yet\n")
     assert command("queue") == ("", "")
+
+
+def test_a_burst_is_asked_about_once_by_its_most_anomalous_alert_and_what_is_muted_never(tmp_path, command):
+    first = "alert of net/log.csv:1"
+    rows = [seen(number, p_value=p_value) for number, p_value in enumerate((1e-3, 1e-5, 1e-4, 1e-6), 1)]
+    fill(
+        tmp_path,
+        *rows,
+        seen(5, kind="candidate", p_value=0.01),
+        repeats={"net/log.csv:2": first, "net/log.csv:3": first},
+        muted={"net/log.csv:4": "1f"},
+    )
+    assert [(row["event_id"], row["alerts"]) for row in command.rows("queue")] == [
+        ("net/log.csv:2", 3),
+        ("net/log.csv:5", 0),
+    ]
+    command("label", "net/log.csv:2", "normal")
+    assert [row["event_id"] for row in command.rows("queue")] == ["net/log.csv:3", "net/log.csv:5"]

@@ -49,15 +49,72 @@ def test_people_see_one_line_an_alert(tmp_path, command):
     ]
 
 
-def test_people_see_the_repeats_of_a_burst_folded_and_programs_all_of_them(tmp_path, command):
-    first = "net/log.csv:1"
-    lines = fill(tmp_path, *map(seen, range(1, 5)), repeats={"net/log.csv:2": first, "net/log.csv:3": first})
-    assert [line.split("  p ")[0].strip() for line in command.screen("alerts")] == [
-        "2026-01-01 00:00:00  net/log.csv:1",
-        "and 2 repeats of net/log.csv:1",
-        "2026-01-01 00:00:00  net/log.csv:4",
+FIRST = "alert of net/log.csv:1"
+
+
+def shown(lines):
+    """What people see of alerts, less their times and reasons."""
+    return [line.removeprefix("2026-01-01 00:00:00  ").removesuffix("  bytes 54540 (41 %)") for line in lines]
+
+
+def test_people_see_one_line_a_burst_with_its_count_and_programs_all_of_them(tmp_path, command):
+    repeats = dict.fromkeys(("net/log.csv:2", "net/log.csv:4", "net/log.csv:5"), FIRST)
+    lines = fill(
+        tmp_path, *map(seen, range(1, 8)), repeats=repeats | {"net/log.csv:7": "alert of net/log.csv:6"}
+    )
+    expected = [
+        "net/log.csv:1  p 0.0001  and 3 repeats",
+        "net/log.csv:3  p 0.0001",
+        "net/log.csv:6  p 0.0001  and 1 repeat",
     ]
+    assert shown(command.screen("alerts")) == expected
+    assert shown(command.screen("alerts", "--limit", "0")) == expected
+    assert shown(command.screen("alerts", "--limit", "2")) == expected[1:]
     assert command("alerts").out.splitlines() == lines
+
+
+def test_people_see_each_alert_where_they_ask_for_all(tmp_path, command):
+    fill(tmp_path, *map(seen, range(1, 4)), repeats={"net/log.csv:2": FIRST}, muted={"net/log.csv:3": "1f"})
+    assert shown(command.screen("alerts", "--all")) == [
+        "net/log.csv:1  p 0.0001",
+        "net/log.csv:2  p 0.0001  repeats alert alert of net/log.csv:1",
+        "net/log.csv:3  p 0.0001  muted by 1f",
+    ]
+
+
+def test_what_is_muted_is_counted_for_people_and_named_to_programs(tmp_path, command):
+    lines = fill(tmp_path, *map(seen, range(1, 4)), muted={"net/log.csv:1": "1f", "net/log.csv:3": "1f"})
+    got = command("alerts", terminal=True)
+    assert shown(got.out.splitlines()) == ["net/log.csv:2  p 0.0001"]
+    assert got.err == "2 muted alerts are not shown; --all shows them\n"
+    assert command("alerts").out.splitlines() == lines
+    assert [row.get("muted") for row in command.rows("alerts")] == ["1f", None, "1f"]
+
+
+def test_following_people_see_a_burst_go_on(tmp_path, command, monkeypatch):
+    fill(tmp_path, seen(1), seen(2), repeats={"net/log.csv:2": FIRST})
+    old = "alert of net/log.csv:0"
+    more = iter(
+        [
+            [alert(seen(3), repeat_of=FIRST), alert(seen(4)), alert(seen(5), repeat_of=FIRST)],
+            [alert(seen(6), repeat_of="alert of net/log.csv:4") | {"muted": "1f"}],
+            [alert(seen(7), repeat_of=old), alert(seen(8), repeat_of=old)],
+        ]
+    )
+
+    def pause(_seconds):
+        alerts = next(more, None)
+        with open_store(tmp_path) as store:
+            store.commit(Commit({}, 100, alerts=alerts or []))
+        return alerts is not None
+
+    monkeypatch.setattr("streamad.commands.screen.pause", pause)
+    assert shown(command.screen("alerts", "--follow")) == [
+        "net/log.csv:1  p 0.0001  and 1 repeat",
+        f"{'':19}  net/log.csv:1  2 more repeats, 3 by now",
+        "net/log.csv:4  p 0.0001",
+        "net/log.csv:7  p 0.0001  and 1 repeat  repeats alert alert of net/log.csv:0",
+    ]
 
 
 def test_hostile_text_is_spelled_out_for_people_and_unchanged_for_programs(tmp_path, command):

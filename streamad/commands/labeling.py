@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from streamad.commands import screen
+from streamad.commands.bursts import bursts_of
 from streamad.commands.giving import Giver
 from streamad.commands.lately import lately
 from streamad.commands.stored import Clustered, opened
 from streamad.errors import UserError
 from streamad.learning.given import said
 from streamad.learning.label_file import give_labels
-from streamad.learning.query import choose
+from streamad.learning.query import choose, one_a_burst
 from streamad.runtime.clock import Clock
 from streamad.scoring.alerts import signature
 from streamad.state.pool import PoolRow
@@ -36,31 +38,42 @@ _IN_CLUSTER: Words = {"added": "taken", "waiting": "taken, and the trainer adds 
 def queue(args: argparse.Namespace) -> None:
     """The events most worth an analyst's look now."""
     feed = opened(args)
+    repeats: Mapping[str, int]
     if isinstance(feed, Clustered):
-        rows = choose(_unlabeled(feed), max(args.limit, 0))
+        unlabeled, repeats = _unlabeled(feed)
+        rows = choose(one_a_burst(unlabeled), max(args.limit, 0))
     else:
         with feed.reader() as reader:
-            rows = choose(reader.queue_rows(), max(args.limit, 0))
+            rows = choose(one_a_burst(reader.queue_rows()), max(args.limit, 0))
+            repeats = {row.burst: reader.repeats_of(row.burst) for row in rows if row.burst is not None}
+    asked = [(row, repeats.get(row.burst or "", 0)) for row in rows]
     if args.json or screen.piped():
-        for row in rows:
-            screen.ndjson(_question(row))
+        for row, alike in asked:
+            screen.ndjson(_question(row, alike))
     elif rows:
-        screen.table([("EVENT", "P-VALUE", "ANOMALY?", "KIND", "WHY"), *map(_cells, rows)])
+        header = ("EVENT", "P-VALUE", "ANOMALY?", "ALERTS", "KIND", "WHY")
+        screen.table([header, *(_cells(row, alike) for row, alike in asked)])
         screen.remark("answer with: streamad label CONFIG EVENT anomaly|normal")
     else:
         screen.remark("nothing to ask about yet")
 
 
-def _unlabeled(feed: Clustered) -> list[PoolRow]:
-    """Of the newest candidates and alerts of a cluster those without a verdict."""
+def _unlabeled(feed: Clustered) -> tuple[list[PoolRow], dict[str, int]]:
+    """Of the newest candidates and alerts of a cluster those without a verdict; of each burst how many repeat it."""
     with feed.desk("labels") as desk:
         given = said(feed.config.feed, desk.newest("labels", 0))
         verdicts = {event: verdict for event, verdict, _ in given}
-        rows = [_pool_row(n, row, feed) for n, row in enumerate(lately(desk).rows())]
-    return [row for row in rows if verdicts.get(row.event_id, "withdrawn") == "withdrawn"]
+        known = lately(desk)
+    bursts = bursts_of(known.alerts.values(), feed.config)
+    rows = [
+        _pool_row(n, row, feed, bursts.get(row["event_id"]))
+        for n, row in enumerate(known.rows())
+        if row.get("muted") is None and verdicts.get(row["event_id"], "withdrawn") == "withdrawn"
+    ]
+    return rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}
 
 
-def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered) -> PoolRow:
+def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered, burst: str | None) -> PoolRow:
     """A candidate or an alert as the pool of a state directory would have it."""
     kind = row.get("kind", "alert")
     return PoolRow(
@@ -76,26 +89,29 @@ def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered) -> PoolRow:
         reasons=row["reasons"],
         record=row["record"],
         labeled=False,
+        burst=burst,
     )
 
 
-def _question(row: PoolRow) -> dict[str, Any]:
+def _question(row: PoolRow, repeats: int) -> dict[str, Any]:
     return {
         "event_id": row.event_id,
         "key": row.key,
         "p_value": row.p_value,
         "anomaly_probability": row.probability,
+        "alerts": repeats + 1 if row.burst is not None else 0,
         "reasons": row.reasons,
         "record": row.record,
     }
 
 
-def _cells(row: PoolRow) -> tuple[str, ...]:
+def _cells(row: PoolRow, repeats: int) -> tuple[str, ...]:
     event = row.event_id if row.key is None else f"{row.event_id} ({screen.brief(row.key)})"
     return (
         event,
         screen.number(row.p_value),
         screen.percent(row.probability),
+        f"{repeats + 1:,}" if row.burst is not None else "-",
         screen.brief(row.signature),
         screen.reasons(row.reasons),
     )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from streamad.commands import screen
+from streamad.state.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+
+def _is_time(text: str) -> str:
+    """Raises `ValueError`."""
+    parse_time(text)
+    return text
 
 
 class Reason(BaseModel):
@@ -39,10 +46,12 @@ class Candidate(BaseModel):
 class Alert(Candidate):
     """An alert."""
 
+    alert_id: str
     threshold: float
     anomaly_probability: float | None
-    scored_at: str
+    scored_at: Annotated[str, AfterValidator(_is_time)]
     repeat_of: str | None
+    muted: str | None = None
     event_time: str | None
     detector: str
     version: int

@@ -35,6 +35,14 @@ def choose(rows: Sequence[PoolRow], limit: int) -> list[PoolRow]:
     return list(chosen.values())
 
 
+def one_a_burst(rows: Iterable[PoolRow]) -> list[PoolRow]:
+    """The rows, of the alerts of one burst only the most anomalous."""
+    kept: dict[int | str, PoolRow] = {}
+    for row in sorted(rows, key=_ordinary):
+        kept.setdefault(row.n if row.burst is None else row.burst, row)
+    return list(kept.values())
+
+
 def _ordinary(row: PoolRow) -> tuple[float, float, int]:
     """Small for the most anomalous; p-values have a floor, where the score decides, then the newer."""
     return (2.0 if row.p_value is None else row.p_value, -(row.score or 0.0), -row.n)
