@@ -12,7 +12,7 @@ from streamad.commands.screen import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamad.bench.papers.grid import Figure, Grid
+    from streamad.bench.grid import Figure, Grid
 
 _LABEL_WIDTH = 28
 _COLUMN_WIDTH = 16

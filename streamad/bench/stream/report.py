@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from streamad.bench.papers.grid import Figure, Grid, Line
+from streamad.bench.grid import Figure, Grid, Line
 from streamad.bench.stream.evaluate import Cell, Outcome
 
 MEASURES: Final = {
