@@ -22,35 +22,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from feeds import write_kafka_config
 from kafka_broker import Broker
+from kafka_chaos_disturbance import Disturbance, lag
 from kafka_chaos_feed import Analyst, Feed, Watch, lines_of
 from kafka_chaos_heads import Heads, Published
-from kafka_chaos_judge import (
-    FROZEN,
-    KILLED,
-    RESTARTED,
-    Incident,
-    Outcome,
-    delays_of,
-    judge_alerts,
-    judge_delays,
-    judge_delivery,
-    judge_pairs,
-    longest_around,
-)
+from kafka_chaos_judge import Outcome, judge_alerts, judge_delivery, judge_pairs
 from kafka_chaos_scorers import Scorers
 from kafka_topics import committed, each_of, end_offsets, make_topics
 from processes import say, start, wait_for
 
 PARTITIONS, WARM_UP = 6, 20_000
 OUTPUTS, SHARED = ("alerts", "rejected", "candidates"), ("labels", "models", "control")
-LATE, WOKEN = 20.0, 30.0
-"""The bars, in seconds: an alert's delay around a kill, and a woken scorer's first commit."""
 
 
 class Setting(NamedTuple):
@@ -98,9 +84,9 @@ def write_config(setting, group, prefix, labels, **training):
 def first_run(told, broker, folder):
     """Kills, a restart of the broker, a freeze; no labels and one version."""
     setting = make_setting(broker, folder, told, "first", told.records, told.seconds)
-    config = write_config(setting, "first", "first", {"sample": 1.0})
+    config = write_config(setting, "first", "first", {})
     _, outcome = disturbed(told, setting, config, "First run", told.kills, mishaps=True)
-    alerts = judge_delivery(outcome, broker, "first", _outputs(setting), setting.feed)
+    alerts = judge_delivery(outcome, broker, "first", _outputs(setting), setting.feed, whole=False)
     quiet = write_config(setting, "quiet", "quiet", {"sample": 0.0, "candidates": 0})
     end = start("run", quiet, "--set", "state.transactional_id=quiet", log=setting.folder / "quiet.log")
     await_end(broker, setting.feed.topic, "quiet")
@@ -119,7 +105,7 @@ def second_run(told, broker, folder):
     published, outcome = disturbed(
         told, setting, config, "Second run: labels and swaps", told.kills // 3, mishaps=False
     )
-    alerts = judge_delivery(outcome, broker, "second", _outputs(setting), setting.feed)
+    alerts = judge_delivery(outcome, broker, "second", _outputs(setting), setting.feed, whole=True)
     judge_pairs(outcome, alerts, Heads(config, published))
     return outcome.show()
 
@@ -148,7 +134,7 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     rate = len(setting.lines) / setting.seconds
     sending = threading.Thread(target=feed.send, args=(setting.lines, rate))
     sending.start()
-    done = Disturbance(setting, scorers, kills, told.scorers)
+    done = Disturbance(setting, scorers, kills)
     done.run(told.frozen if mishaps else None)
     while sending.is_alive():
         scorers.rest(0.5)
@@ -162,77 +148,6 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     outcome = Outcome(f"{title}: {len(setting.lines):,} records at {rate:,.0f} a second")
     done.tell(outcome, watch.seen)
     return published, outcome
-
-
-class Disturbance:
-    """What is done to scorers and broker while records come in, evenly over the time."""
-
-    def __init__(self, setting, scorers, kills, count):
-        self._setting, self._scorers, self._kills, self._count = setting, scorers, kills, count
-        self._landed = []  # (step, incident)
-        self._others = []
-        self._woken = None
-        self._mishaps = False
-
-    def run(self, frozen):
-        """Kill; with seconds to be `frozen`, restart the broker after a third and freeze after two thirds of it."""
-        self._mishaps = frozen is not None
-        until = time.monotonic() + self._setting.seconds
-        for number in range(self._kills):
-            if self._mishaps and number == self._kills // 3:
-                self._restart()
-            if self._mishaps and number == 2 * self._kills // 3:
-                self._freeze(frozen)
-            pause = (until - time.monotonic()) / (self._kills - number + 1)
-            self._scorers.rest(max(2.0, pause * self._setting.rng.uniform(0.6, 1.1)))
-            while not self._kill() and time.monotonic() < until:
-                self._scorers.rest(0.5)
-
-    def _kill(self):
-        """Whether one landed that counts."""
-        setting = self._setting
-        landed = self._scorers.kill()
-        now, behind = time.time(), lag(setting.broker, setting.feed.topic, setting.folder.name)
-        if landed is None or not behind:
-            return False
-        name, step = landed
-        self._landed.append((step, Incident(KILLED, now, now)))
-        say(f"kill {len(self._landed)}: {name}, {step}, {behind:,} records behind")
-        return True
-
-    def _restart(self):
-        began = time.time()
-        self._setting.broker.kill()
-        time.sleep(1)
-        self._setting.broker.start()
-        self._others.append(Incident(RESTARTED, began, time.time()))
-        say(f"broker killed and back after {time.time() - began:.1f} s")
-
-    def _freeze(self, seconds):
-        name, at, self._woken = self._scorers.freeze(seconds)
-        self._others.append(Incident(FROZEN, at, at + seconds))
-        say(f"{name} frozen for {seconds:g} s, its next commit {self._woken} s after it was woken")
-
-    def tell(self, outcome, seen):
-        """Put it into the table."""
-        feed, kills = self._setting.feed, [incident for _, incident in self._landed]
-        steps = Counter(step for step, _ in self._landed)
-        where = ", ".join(f"{step} {count}" for step, count in sorted(steps.items()))
-        outcome.tell("kills with lag and an open transaction", len(kills), len(kills) >= self._kills)
-        outcome.tell("  where in the commit", where)
-        exits = self._scorers.exits
-        outcome.tell("scorers that ended of their own", len(exits), not exits)
-        outcome.tell("  starts without a broker, ended with 3", self._scorers.waits)
-        for exit_ in exits:
-            say(f"{exit_.name} ended with {exit_.code}: {exit_.last_words}")
-        delays = delays_of(feed, seen)
-        waits = ", ".join(f"{longest_around(kill, delays):.1f}" for kill in kills)
-        say(f"the longest wait for an alert around each kill, seconds: {waits}")
-        judge_delays(outcome, kills + self._others, feed, seen, LATE)
-        if self._mishaps:
-            woken = "never" if self._woken is None else f"{self._woken:.1f}"
-            kept = self._woken is not None and self._woken <= WOKEN
-            outcome.tell("a woken scorer's first commit, seconds", woken, kept)
 
 
 # ---- helpers -----------------------------------------------------------------------------------------
@@ -263,12 +178,6 @@ def await_end(broker, topic, group, scorers=None, seconds=300):
             scorers.rest(0.5)
 
 
-def lag(broker, topic, group):
-    """Records that the group has not committed, those of open transactions among them."""
-    ends, found = end_offsets(broker, topic), committed(broker, group, topic, "read_uncommitted")
-    return max(0, sum(ends.values()) - sum(found.get(number, 0) for number in ends))
-
-
 def read_json(broker, topic):
     return [json.loads(message.value()) for message in each_of(broker, topic, seconds=300)]
 
@@ -292,7 +201,7 @@ def options():
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--second", type=int, default=100_000, help="records of the run with labels; 0: none")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=280.0, help="how long producing takes")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long producing takes")
     parser.add_argument("--frozen", type=float, default=14.0, help="how long a scorer is frozen")
     parser.add_argument("--least", type=int, default=3000, help="alerts that must be expected")
     parser.add_argument("--scorers", type=int, default=3)

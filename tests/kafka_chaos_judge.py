@@ -47,8 +47,9 @@ class Outcome:
         return all(kept is not False for _, _, kept in self.lines)
 
 
-def judge_delivery(outcome, broker, group, outputs, feed):
-    """Every record once, the spoilt ones in rejected, the others as alert or candidate; returns the alerts."""
+def judge_delivery(outcome, broker, group, outputs, feed, *, whole):
+    """Nothing said twice, the spoilt records in rejected, and with `whole` each other one as alert or candidate; returns
+    the alerts."""
     keys = {name: Counter() for name in outputs}
     alerts = []
     spoilt = {position: line for position, line in feed.sent.items() if line.startswith(b"poison")}
@@ -63,9 +64,9 @@ def judge_delivery(outcome, broker, group, outputs, feed):
     scored = keys["alerts"] + keys["candidates"]
     expected = {f"{FEED}/{position}" for position in feed.sent.keys() - spoilt.keys()}
     outcome.tell("records", len(feed.sent))
-    outcome.tell("  scored", scored.total())
+    outcome.tell("  said as alert or candidate", scored.total())
     outcome.tell("  rejected", keys["rejected"].total())
-    _tell_counts(outcome, "records", scored, expected)
+    _tell_counts(outcome, "records", scored, expected if whole else expected & scored.keys())
     _tell_counts(outcome, "poison messages", keys["rejected"], spoilt.keys())
     outcome.tell("rejected with another content", changed, changed == 0)
     at_end = committed(broker, group, feed.topic) == end_offsets(broker, feed.topic)
@@ -74,9 +75,10 @@ def judge_delivery(outcome, broker, group, outputs, feed):
 
 
 def _tell_counts(outcome, what, found, expected):
-    outcome.tell(f"{what} lost", lost := len(expected - found.keys()), lost == 0)
-    outcome.tell(f"{what} twice", twice := sum(count > 1 for count in found.values()), twice == 0)
-    outcome.tell(f"{what} that there are not", new := len(found.keys() - expected), new == 0)
+    outcome.tell(f"{what} expected", len(expected))
+    outcome.tell("  lost", lost := len(expected - found.keys()), lost == 0)
+    outcome.tell("  twice", twice := sum(count > 1 for count in found.values()), twice == 0)
+    outcome.tell("  not expected", new := len(found.keys() - expected), new == 0)
 
 
 def judge_alerts(outcome, said, expected, least):
@@ -85,10 +87,10 @@ def judge_alerts(outcome, said, expected, least):
         {alert["event_id"]: (alert["score"], alert["p_value"]) for alert in found}
         for found in (said, expected)
     )
-    outcome.tell(f"alerts expected (at least {least:,})", len(theirs), len(theirs) >= least)
     _tell_counts(outcome, "alerts", Counter(alert["event_id"] for alert in said), theirs.keys())
     other = sum(ours[event] != theirs[event] for event in ours.keys() & theirs.keys())
-    outcome.tell("alerts of another score", other, other == 0)
+    outcome.tell("  of another score", other, other == 0)
+    outcome.tell(f"  at least {least:,}", "yes" if len(theirs) >= least else "no", len(theirs) >= least)
 
 
 def judge_pairs(outcome, said, heads):

@@ -28,12 +28,13 @@ class Exit(NamedTuple):
 
 
 class Scorers:
-    """So many of them. `exits` are those of their own, `waits` the starts that found no broker."""
+    """So many of them. `exits` are those of their own, `waits` the starts that found no broker, and `starts` the seconds
+    until one that was started had committed something."""
 
     def __init__(self, folder, config, count, rng):
         self._folder, self._config, self._rng = folder, config, rng
-        self._began, self._processes = {}, {}
-        self.exits, self.waits = [], 0
+        self._began, self._processes, self._times = {}, {}, {}
+        self.exits, self.waits, self.starts = [], 0, []
         for number in range(count):
             self._start(f"{folder.name}-scorer-{number}")
 
@@ -42,7 +43,7 @@ class Scorers:
 
     def _start(self, name):
         with self._log(name).open("ab") as log:
-            self._began[name] = log.tell()
+            self._began[name], self._times[name] = log.tell(), time.time()
             command = [sys.executable, _SCORER, self._config, name, self._rng.choice(STEPS)]
             self._processes[name] = subprocess.Popen(
                 [*map(str, command)], stdin=subprocess.DEVNULL, stderr=log
@@ -69,6 +70,7 @@ class Scorers:
     def _tend(self):
         for name, process in self._processes.items():
             if process.poll() is not None:
+                self._note_start(name)
                 self._note(name, process.returncode)
                 self._start(name)
 
@@ -78,6 +80,10 @@ class Scorers:
             self.waits += 1
         elif code != -signal.SIGKILL or "killed at" not in said:
             self.exits.append(Exit(name, code, said[-400:]))
+
+    def _note_start(self, name):
+        if first := moments(self.said(name), "committed")[:1]:
+            self.starts.append(first[0] - self._times[name])
 
     def working(self):
         """The names of those that have committed something."""
@@ -117,6 +123,7 @@ class Scorers:
         for process in self._processes.values():
             process.terminate()
         for name, process in self._processes.items():
+            self._note_start(name)
             if code := process.wait(30):
                 self._note(name, code)
 

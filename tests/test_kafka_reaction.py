@@ -38,7 +38,8 @@ def make_cluster(tmp_path, broker, topics):
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    return write_log(tmp_path_factory.mktemp("lines"), WINDOW)
+    """The first window of them is all normal."""
+    return write_log(tmp_path_factory.mktemp("lines"), 2 * WINDOW + 1000)
 
 
 class Step(NamedTuple):
@@ -117,7 +118,7 @@ def test_labels_move_alike_records_within_a_second_and_a_version_scores_within_t
     make_cluster, lines
 ):
     cluster = make_cluster(alerts={"budget": 0.99}, training={"every_labels": 6})
-    cluster.feed(lines)
+    cluster.feed(lines[:WINDOW])
     trainer, *scorers = [cluster.start(name) for name in ("trainer", "a", "b")]
     odd, usual = (
         next(line for line in lines if line.endswith(b",normal.") == normal) for normal in (False, True)
@@ -202,7 +203,7 @@ def scored(running, name):
 
 def test_another_trainer_is_active_soon_after_a_kill_with_its_window_read_again(make_cluster, lines):
     cluster = make_cluster(http={"listen": "127.0.0.1:0"})
-    cluster.feed(lines)
+    cluster.feed(lines[:WINDOW])
     first = cluster.start("trainer")
     wait_for(lambda: "model_active" in cluster.said("trainer"), first, seconds=120)
     other = cluster.start("trainer-2")
@@ -223,7 +224,7 @@ def test_another_trainer_is_active_soon_after_a_kill_with_its_window_read_again(
 
 def test_a_trainer_that_was_frozen_and_replaced_publishes_nothing_when_it_is_woken(make_cluster, lines):
     cluster = make_cluster()
-    cluster.feed(lines)
+    cluster.feed(lines[:WINDOW])
     frozen = cluster.start("trainer")
     wait_for(lambda: "model_active" in cluster.said("trainer"), frozen, seconds=120)
     traffic = Traffic(cluster, lines[:2])  # without records there would be nothing to publish
