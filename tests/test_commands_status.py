@@ -72,6 +72,8 @@ def test_programs_get_one_object(tmp_path, command, later):
             "heartbeat_seconds": 12.3,
             "stale": False,
             "alerts": 1,
+            "to_look_at": 1,
+            "mutes": {"in_force": 0, "alerts": 0},
             "labels": {"anomaly": 1, "normal": 1, "waiting": 1},
             "pool": 2,
         }
@@ -92,7 +94,7 @@ def test_people_see_ten_lines(tmp_path, command, later):
         "state     warming up, last sign of life 2.0 s ago",
         "records   1,234 in = 1,000 scored + 4 rejected + 200 held + 30 in flight",
         "progress  25 %",
-        "alerts    1 kept; p-value under 0.001",
+        "alerts    1 kept, 1 to look at; p-value under 0.001",
         "labels    1 anomaly, 1 normal; 1 applied; 1 wait for their record",
         "model     version 2, training the next, 3 failed trainings",
         "ignored   unknown fields colour (12 times)",
@@ -158,3 +160,17 @@ def test_json_on_a_terminal_is_what_programs_get(tmp_path, command, later):
     beat(tmp_path)
     later(1)
     assert command.screen("status", "--json") == command("status").out.splitlines()
+
+
+def test_bursts_and_mutes_are_counted(tmp_path, command, later):
+    first = "alert of net/log.csv:1"
+    repeats = {"net/log.csv:2": first, "net/log.csv:3": first}
+    fill(tmp_path, *map(seen, range(1, 6)), repeats=repeats, muted={"net/log.csv:5": "1f"})
+    beat(tmp_path, "scoring")
+    later(0)
+    command("mute", "user == bob", "--for", "1h", "--why", "x")
+    shown = command.screen("status")
+    assert "alerts    5 kept, 2 to look at; p-value under 0.001" in shown
+    assert "mutes     1 in force, 1 alerts not sent" in shown
+    later(3600)
+    assert "mutes     0 in force, 1 alerts not sent" in command.screen("status", code=3)

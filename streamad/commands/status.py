@@ -11,10 +11,13 @@ from streamad.errors import UserError, WorldError
 from streamad.learning.given import GivenLabels
 from streamad.ports import GivenLabel
 from streamad.runtime.clock import Clock
+from streamad.state.times import format_time
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping
+
+    from streamad.ports import Mute
 
 _STALE_SECONDS = 30.0
 _FLOW = ("records_in", "scored", "rejected", "held", "in_flight")
@@ -42,6 +45,7 @@ def _status(feed: Stored, now: int) -> dict[str, Any]:
     process = feed.process()
     with feed.reader() as reader:
         beat, counts = reader.heartbeat(), reader.counts()
+        to_look_at, mutes, muted = reader.to_look_at(), reader.mutes(), reader.muted()
     age = None if beat is None else max(now - beat.updated_at, 0) / 1e6
     state = "never_run" if beat is None else beat.state
     silent = age is not None and state != "stopped" and age > _STALE_SECONDS
@@ -58,6 +62,8 @@ def _status(feed: Stored, now: int) -> dict[str, Any]:
         "stale": silent and (feed.state.made_by == "run" or process is not None),
         **{name: counters.get(name) for name in _COUNTERS},
         "alerts": counts.alerts,
+        "to_look_at": to_look_at,
+        "mutes": {"in_force": _in_force(mutes, now), "alerts": sum(muted.values())},
         "labels": {"anomaly": counts.anomalies, "normal": counts.normals, "waiting": counts.waiting},
         "pool": counts.pool,
     }
@@ -81,11 +87,18 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     if found["progress"] is not None:
         yield "progress", screen.percent(found["progress"])
-    yield "alerts", f"{found['alerts']:,} kept; p-value under {screen.number(found['threshold'])}"
+    kept = f"{found['alerts']:,} kept, {found['to_look_at']:,} to look at"
+    yield "alerts", f"{kept}; p-value under {screen.number(found['threshold'])}"
+    if any(found["mutes"].values()):
+        yield "mutes", "{in_force:,} in force, {alerts:,} alerts not sent".format(**found["mutes"])
     yield "labels", _labels(found)
     yield "model", _model(found)
     if found["unknown_fields"]:
         yield "ignored", _unknown(found["unknown_fields"])
+
+
+def _in_force(mutes: Iterable[Mute], now: int) -> int:
+    return sum(mute.holds_at(format_time(now)) for mute in mutes)
 
 
 def _process(found: Mapping[str, Any]) -> str:
@@ -123,6 +136,7 @@ def _cluster(feed: Clustered) -> dict[str, Any]:
     with feed.desk("control", "labels") as desk:
         standing, versions = desk.standing(), desk.versions()
         labels = _counted(feed.config.feed, desk.newest("labels", 0))
+        mutes = _in_force(desk.mutes(), Clock().micros())
         where = desk.where("control")
     promoted = next((version for version in versions if version.promoted), None)
     return {
@@ -139,6 +153,7 @@ def _cluster(feed: Clustered) -> dict[str, Any]:
         "published_at": promoted.published_at if promoted else None,
         "versions": len(versions),
         "labels": labels,
+        "mutes": {"in_force": mutes},
         # Records wait, and nobody is there who could score them.
         "stale": standing.begun and standing.scorers == 0 and any(standing.lag.values()),
     }
@@ -176,6 +191,8 @@ def _cluster_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     labels = found["labels"]
     waiting = f"; {labels['waiting']:,} wait for their record" if labels["waiting"] else ""
     yield "labels", f"{labels['anomaly']:,} anomaly, {labels['normal']:,} normal{waiting}"
+    if found["mutes"]["in_force"]:
+        yield "mutes", f"{found['mutes']['in_force']:,} in force"
 
 
 def _lag(lag: Mapping[str, int]) -> str:
