@@ -50,6 +50,7 @@ def write_config(folder, **changes):
             "every_records": 6000,
             "every_labels": 1000,
             "effect_after": 2500,
+            "promote": "always",
         },
         "limits": {"batch_records": 256, "commit_batches": 4},
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamad.state.store import Store
     from streamad.state.versions import Version
 
-_TELLING = ("data", "labels", "detector", "features", "loss", "seed")
+_TELLING = ("data", "labels", "detector", "features", "loss", "trial", "seed")
 """The parts of a manifest that people ask for; the rest is for the machine."""
 
 _HEADER = ("VERSION", "STATUS", "MADE", "FROM RECORD", "PARENT", "NUMBERS")

@@ -76,10 +76,25 @@ class Learner(InForce):
             return not self._feed.replay
         if isinstance(outcome, Failed):
             self.versions.append({"number": retraining.plan.last_version, "status": "failed"})
+        elif refused := self._refused(outcome[0]):
+            log.info("version_refused", version=retraining.plan.last_version, reason=refused["reason"])
+            self.versions.append(
+                {"number": retraining.plan.last_version, "status": "refused", "numbers": refused}
+            )
         else:
             self._trained(outcome)
             self._swap(outcome, number, open_batches)
         return True
+
+    def _refused(self, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Why a training's version does not take over, if so, with what was measured."""
+        trial = manifest.get("trial")
+        if trial is None:
+            return None
+        assert self.scorer is not None
+        if self.scorer.version != manifest["parent"]:
+            return {"reason": f"it was compared with version {manifest['parent']}, which no longer scores"}
+        return None if trial["promoted"] else {"reason": trial["reason"], **trial["numbers"]}
 
     def drop_training(self) -> None:
         """The source has ended: a training that is still under way has nothing left to take effect on."""

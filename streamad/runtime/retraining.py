@@ -10,6 +10,7 @@ import structlog
 
 from streamad.errors import StateError, StoreError
 from streamad.state.artifacts import read_artifact
+from streamad.training.process import CHAMPION
 from streamad.training.trainer import Done, Failed, Trainer
 
 if TYPE_CHECKING:
@@ -90,12 +91,18 @@ class Retraining:
         try:
             job.mkdir()
             snapshot.save(job)
+            self._set_champion(snapshot.parent, job)
         except OSError as error:
             raise StoreError(f"{job} cannot be written: {error.strerror or error}") from None
         self.plan = Plan(
             version, records, snapshot.label_position, under_way=True, failures=self.plan.failures
         )
         self._start(version)
+
+    def _set_champion(self, parent: int | None, job: Path) -> None:
+        """Copy the version in force: the trial needs it, whatever is removed meanwhile."""
+        if parent is not None and self._options.promote == "better" and self._finished(parent):
+            shutil.copytree(self._artifacts / name(parent), job / CHAMPION)
 
     def effective(self, records: int) -> bool:
         """Replay: whether the training under way takes effect before record number `records`."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from streamad.errors import UserError
 from streamad.state.schema import dump
 
-Status = Literal["candidate", "active", "retired", "failed", "corrupted"]
+Status = Literal["candidate", "active", "retired", "refused", "failed", "corrupted"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from streamad.records.schema import Section
@@ -25,6 +27,18 @@ class Window(Section):
     """Labeled records that are kept beyond the window."""
 
 
+class DriftOptions(Section):
+    """What counts as a drift of the feed, and whether models are trained for it."""
+
+    records: int = Field(default=4000, ge=40)
+    """A change is called a drift once it lasted for so many records, which is soon enough to matter and longer than
+    a burst."""
+    limit: float = Field(default=3.2, gt=0)
+    """How far a field may move, in times of what is usual for it: less finds smaller drifts, and more of them false."""
+    retrain: bool = True
+    """Retrain after one."""
+
+
 class TrainingOptions(Section):
     """When the models learn."""
 
@@ -34,7 +48,11 @@ class TrainingOptions(Section):
     """Retrain after so many records."""
     every_labels: int | None = Field(default=20, ge=1)
     """Retrain after so many new labels."""
+    drift: DriftOptions | None = DriftOptions()
+    """``null`` watches nothing."""
     effect_after: int = Field(default=50_000, ge=0)
     """Replay only: a training that begins at record n takes effect at record n + this."""
+    promote: Literal["better", "always"] = "always"
+    """Which trainings take over: those that do better than the version in force, or all."""
     timeout: float = Field(default=900.0, gt=0)
     """Seconds after which a trainer counts as hung."""

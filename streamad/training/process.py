@@ -1,6 +1,6 @@
 """The trainer process: ``python -m streamad.training.process JOB_DIR``.
 
-Reads the snapshot in JOB_DIR, fits, writes ``JOB_DIR/artifact``, and tells about it in NDJSON on stdout:
+Reads the snapshot in JOB_DIR, fits, compares the result with the version in force, writes ``JOB_DIR/artifact``, and tells about it in NDJSON on stdout:
 ``{"epoch": 1, …}`` lines while it goes on, then ``{"done": …}`` with exit code 0, or ``{"error": …}`` with 1.
 It ends at once when its stdin ends, which it does when the parent dies, however it dies.
 """
@@ -14,10 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 ARTIFACT = "artifact"
 """Where in the job's directory the result appears, complete or not at all."""
+CHAMPION = "champion"
+"""Where in it the version in force lies, if the result is to be compared with it."""
 PRIORITY = 10
 """How much nicer than scoring training is."""
 
@@ -54,13 +57,18 @@ def _work(job: Path, started: float) -> float:
     # torch takes a second to import: until then the parent's death must already be noticed
     import torch  # noqa: PLC0415
 
-    from streamad.state.artifacts import write_artifact  # noqa: PLC0415
+    from streamad.state.artifacts import read_artifact, write_artifact  # noqa: PLC0415
     from streamad.training.fit import fit  # noqa: PLC0415
     from streamad.training.snapshot import Snapshot  # noqa: PLC0415
+    from streamad.training.trial import on_trial  # noqa: PLC0415
 
     torch.set_num_threads(1)
     imported = time.monotonic() - started
-    manifest, tensors = fit(Snapshot.load(job), _say)
+    snapshot = Snapshot.load(job)
+    manifest, tensors = fit(snapshot, _say)
+    if (job / CHAMPION).is_dir():
+        trial = on_trial(read_artifact(job / CHAMPION), (manifest, tensors), snapshot)
+        manifest["trial"] = asdict(trial)
     write_artifact(job / ARTIFACT, manifest, tensors)
     return imported
 

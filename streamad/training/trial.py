@@ -1,0 +1,212 @@
+"""The challenger against the champion: a new version must earn its place (DESIGN's rule 8).
+
+Both score the same rows, on which neither was trained: the recent hold-out, anomalies planted in it, and the labeled
+records. A challenger is refused for what it does worse; it takes over for what it does better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamad.models.head import Label
+from streamad.scoring.scorer import Scorer
+from streamad.state.holdout import split
+from streamad.training.planting import plant
+from streamad.training.snapshot import Snapshot
+
+Artifact = tuple[dict[str, Any], dict[str, Any]]
+"""(manifest, tensors)"""
+
+_EACH = 1000
+"""Planted anomalies of each kind."""
+_LEAST_SHARE = 0.01
+"""Alerts are compared at the budget, but at this share at least, so that there are some to compare."""
+_BETTER = 0.02
+"""By so much the share of planted anomalies found must differ: two trainings alike but for the seed do less."""
+_FLOOD = 1.5
+"""So many times the alerts that the budget allows are too many."""
+_SUSPICIOUS = 3.0
+"""So many times the budget are more surprising rows than chance and slow change bring."""
+_KEPT = 0.5
+"""The share of what the champion finds that the challenger must find as well."""
+_SIGMAS = 3.0
+_GROUP = 3
+"""So many labeled anomalies alike are a kind that must not be forgotten."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """The rows of a trial, none of which a member was trained on but for the labeled ones."""
+
+    numbers: NDArray[np.float64]
+    """[R, N] the recent hold-out."""
+    codes: NDArray[np.int32]
+    """[R, C]."""
+    labeled_numbers: NDArray[np.float64]
+    """[m, N]."""
+    labeled_codes: NDArray[np.int32]
+    """[m, C]."""
+    anomaly: NDArray[np.bool_]
+    """[m] the verdicts."""
+    budget: float
+    """The share of records that may alert."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of it."""
+
+    promoted: bool
+    reason: str
+    """What decided, in words."""
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+def hold(champion: Scorer, challenger: Scorer, evidence: Evidence) -> Trial:
+    """Let both score the evidence, each with its own head and reference, and decide.
+
+    Both must read the evidence's dictionary (`Scorer.bind`).
+    """
+    numbers: dict[str, float] = {}
+    for rule in (_scores, _alerts, _suspects, _labels):
+        if refusal := rule(champion, challenger, evidence, numbers):
+            return Trial(promoted=False, reason=refusal, numbers=numbers)
+    return _planted(champion, challenger, evidence, numbers)
+
+
+Numbers = dict[str, float]
+
+
+def _level(evidence: Evidence) -> float:
+    return max(evidence.budget, _LEAST_SHARE)
+
+
+def _scores(_: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+    """Whether the challenger tells records apart at all."""
+    score = challenger.score(evidence.numbers, evidence.codes).base
+    numbers["distinct_scores"] = len(np.unique(score))
+    different = len(np.unique(np.hstack([evidence.numbers, evidence.codes]), axis=0))
+    if numbers["distinct_scores"] < math.sqrt(different):
+        return "it gives most records the same score"
+    return None
+
+
+def _alerts(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+    """Whether its own calibration keeps the budget on recent records."""
+    level, rows = _level(evidence), len(evidence.numbers)
+    share = float((challenger.score(evidence.numbers, evidence.codes).p_value < level).mean())
+    numbers["alert_share"] = share
+    if share > _FLOOD * level + _SIGMAS * math.sqrt(level / rows):
+        return f"it would alert on {share:.1%} of recent records where {level:.1%} are meant"
+    return None
+
+
+def _suspects(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+    """Whether it has taken for normal what the champion finds anomalous: a flood in its window."""
+    level, rows = _level(evidence), len(evidence.numbers)
+    suspect = champion.score(evidence.numbers, evidence.codes).p_value < level
+    share = float(suspect.mean())
+    numbers["suspicious_share"] = share
+    if share <= _SUSPICIOUS * level + _SIGMAS * math.sqrt(level / rows):
+        return None
+    challenged = challenger.score(evidence.numbers[suspect], evidence.codes[suspect])
+    numbers["suspects_kept"] = kept = float((challenged.p_value < level).mean())
+    if kept < _KEPT:
+        return f"{share:.1%} of recent records surprise the version in force, and it finds {kept:.0%} of them"
+    return None
+
+
+def _labels(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+    """Whether it does worse on labeled records, in all or on any kind of them."""
+    if not len(evidence.anomaly):
+        return None
+    rows, level = (evidence.labeled_numbers, evidence.labeled_codes), _level(evidence)
+    before, after = (scorer.score(*rows).p_value < level for scorer in (champion, challenger))
+    right = before == evidence.anomaly, after == evidence.anomaly
+    numbers["labeled_right_before"], numbers["labeled_right"] = (float(r.mean()) for r in right)
+    lost, won = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
+    if lost - won > 1 + _SIGMAS * math.sqrt(lost + won):
+        return f"it is wrong about {lost} labeled records that the version in force is right about"
+    for group in _kinds(evidence):
+        if after[group].sum() < _KEPT * before[group].sum():
+            return f"it forgets a kind of labeled anomaly: {after[group].sum()} of {before[group].sum()} are left"
+    return None
+
+
+def _kinds(evidence: Evidence) -> Iterator[NDArray[np.int64]]:
+    """Labeled anomalies of the same categories, where there are some of them."""
+    anomalies = np.flatnonzero(evidence.anomaly)
+    _, kind = np.unique(evidence.labeled_codes[anomalies], axis=0, return_inverse=True)
+    for one in np.unique(kind):
+        if (kind == one).sum() >= _GROUP:
+            yield anomalies[kind.ravel() == one]
+
+
+def _planted(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> Trial:
+    """What each finds of the planted anomalies, at the threshold that the hold-out gives it."""
+    planted = plant(evidence.numbers, evidence.codes, _EACH, evidence.seed)
+    found = [_found(scorer, planted.numbers, planted.codes, evidence) for scorer in (champion, challenger)]
+    numbers["planted_found_before"], numbers["planted_found"] = (float(one.mean()) for one in found)
+    gain = float(found[1].mean() - found[0].mean())
+    told = f"of planted anomalies it finds {found[1].mean():.1%}, the version in force {found[0].mean():.1%}"
+    return Trial(promoted=gain > _BETTER, reason=told, numbers=numbers)
+
+
+def _found(
+    scorer: Scorer, numbers: NDArray[np.float64], codes: NDArray[np.int32], evidence: Evidence
+) -> NDArray[np.bool_]:
+    threshold = np.quantile(scorer.score(evidence.numbers, evidence.codes).base, 1 - _level(evidence))
+    found: NDArray[np.bool_] = scorer.score(numbers, codes).base > threshold
+    return found
+
+
+def on_trial(champion: Artifact, challenger: Artifact, snapshot: Snapshot) -> Trial:
+    """Hold the trial of two artifacts on what the snapshot holds of recent and labeled rows.
+
+    A challenger that cannot score is refused.
+    """
+    try:
+        scorers = [_scorer(artifact, snapshot) for artifact in (champion, challenger)]
+    except ValueError as error:
+        return Trial(promoted=False, reason=str(error))
+    held = split(snapshot.records, snapshot.seed)
+    evidence = Evidence(
+        snapshot.numbers[held],
+        snapshot.codes[held],
+        snapshot.labeled_numbers,
+        snapshot.labeled_codes,
+        snapshot.labeled_verdict == 1,
+        snapshot.prior_rate,
+        snapshot.seed + snapshot.version,
+    )
+    _teach(scorers[0], snapshot)
+    return hold(*scorers, evidence)
+
+
+def _scorer(artifact: Artifact, snapshot: Snapshot) -> Scorer:
+    device = snapshot.detector.device
+    scorer = Scorer(*artifact, device=device, threads=1, reference_rows=len(artifact[1]["reference.score"]))
+    scorer.bind(snapshot.values)
+    return scorer
+
+
+def _teach(champion: Scorer, snapshot: Snapshot) -> None:
+    """Bring the champion's head up to date with the labels since, as it is in the feed."""
+    for row, event in enumerate(snapshot.labeled_events):
+        verdict: Label = "anomaly" if snapshot.labeled_verdict[row] else "normal"
+        known = champion.lessons.get(event)
+        if known is not None and known.verdict == verdict:
+            continue
+        if known is not None:
+            champion.unlearn(known)
+        champion.learn(
+            snapshot.labeled_numbers[row : row + 1], snapshot.labeled_codes[row : row + 1], verdict
+        )
+    champion.recalibrate()
