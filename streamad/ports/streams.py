@@ -142,7 +142,7 @@ class Commit:
 
 
 class Sink(Protocol):
-    """Where a transaction goes. Used by the engine's thread only."""
+    """Where a transaction goes. Used by one thread; by another than the engine's where commits go on beside scoring."""
 
     def restore(self) -> tuple[Positions, Mapping[str, Any]] | None:
         """The last committed positions and checkpoint, or None on a new state. Called once, first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamad.ports import Commit
@@ -14,12 +15,39 @@ from streamad.runtime.window import Piece, Start, Window, mark_of
 from streamad.scoring.bursts import Bursts, rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from concurrent.futures import Future
 
     from streamad.runtime.feed import Feed
     from streamad.runtime.in_force import InForce
 
 _REJECTED_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """What is true once a transaction is committed."""
+
+    positions: dict[str, Cursor]
+    records: int
+    counters: Counters
+    quality: Quality
+    window: Window
+    bursts: Bursts | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A commit that the sink was given."""
+
+    transaction: Transaction
+    after: _After
+    moved: AbstractSet[str]
+    met: int
+    """Records that labels waited for, which go with it."""
+    written: Future[tuple[float, float]]
 
 
 class Committer:
@@ -36,6 +64,7 @@ class Committer:
         self.met: list[dict[str, Any]] = []
         self._window = Window(feed.config.training.window.records, learner.reference_rows)
         self._bursts: Bursts | None = None
+        self._under_way: _UnderWay | None = None
 
     def commit(self, *, finished: bool = False) -> None:
         """Commit the open transaction, in this order (the store numbers its own steps 3.1 to 3.8).
@@ -47,8 +76,8 @@ class Committer:
         5. Wake the outlets.
         6. Begin a training, if one is due.
 
-        A kill before 3 ends leaves the commit before; after it, this one. Raises `CommitAbortedError` and
-        `StoreError`, both with nothing applied; `BrokenFeedError` after 6.
+        A kill before 3 ends leaves the commit before; after it, this one. From 4 on it is `settle`, which must come
+        before the next one: 3 may go on in the background (`Feed.committing`).
         """
         step = self._feed.on_step
         step("commit.1")
@@ -64,54 +93,59 @@ class Committer:
         if self._feed.scores_file is not None:
             self._feed.scores_file.append(self.records, transaction.batches)
         step("commit.3")
-        records = self.records + transaction.records
-        window = self._window_after(transaction)
-        engine = {
-            "records": records,
-            "counters": counters.state(),
-            "quality": quality.state(),
-            "window": list(window.start() or Start(records, positions, "")),
-            "outcomes": self._feed.breaker.state_after(transaction),
-            "finished": finished,
-            "identity": dict(self._feed.identity),
-        }
-        self._feed.sink.commit(
-            Commit(
-                positions,
-                records,
-                transaction.alerts,
-                transaction.rejected,
-                transaction.pool,
-                checkpoint={
-                    "engine": engine,
-                    **({"bursts": bursts.state()} if bursts and transaction.alerts else {}),
-                    **self._in_force.checkpoint(records),
-                },
-                alert_numbers=transaction.alert_numbers,
-                attached=self.met,
-                applied=self._in_force.applied,
-                versions=self._in_force.versions,
-                moved=moved.keys(),
-                handled=self._in_force.handled,
-            )
+        after = _After(
+            positions,
+            self.records + transaction.records,
+            counters,
+            quality,
+            self._window_after(transaction),
+            bursts,
+            finished,
         )
+        written = self._feed.committing.submit(self._write, self._described(transaction, moved.keys(), after))
+        self._under_way = _UnderWay(transaction, after, moved.keys(), len(self.met), written)
+        self.open = Transaction()
+
+    @property
+    def told(self) -> bool:
+        """Whether it is known what became of the commit under way."""
+        return self._under_way is not None and self._under_way.written.done()
+
+    def settle(self) -> tuple[float, float] | None:
+        """Wait for the commit under way, and do what follows it: steps 4 to 6 of `commit`.
+
+        Returns when the sink began with it and ended, in the clock's seconds; None if there is none. Raises
+        `CommitAbortedError` and `StoreError`, both with nothing applied; `BrokenFeedError` after 6.
+        """
+        if self._under_way is None:
+            return None
+        took = self._under_way.written.result()
+        under_way, self._under_way = self._under_way, None
+        transaction, after, step = under_way.transaction, under_way.after, self._feed.on_step
         step("commit.4")
-        self._elsewhere -= moved.keys()
-        self.positions, self.records, self.finished = positions, records, finished
-        self.counters, self.quality = counters, quality
-        self._window, self._bursts = window, bursts
-        self.open, self.met = Transaction(), []
+        self._elsewhere -= under_way.moved
+        self.positions, self.records, self.finished = after.positions, after.records, after.finished
+        self.counters, self.quality = after.counters, after.quality
+        self._window, self._bursts = after.window, after.bursts
+        del self.met[: under_way.met]
         self._in_force.absorb(transaction.batches)
         step("commit.5")
         self._feed.committed()
         step("commit.6")
-        if not finished:
-            self._in_force.begin_training_if_due(records)
+        if not after.finished:
+            self._in_force.begin_training_if_due(after.records)
         self._feed.breaker.committed(transaction)
+        return took
+
+    @property
+    def in_flight(self) -> int:
+        """Records that are scored, and not known to be committed."""
+        under_way = self._under_way  # which another thread may ask for
+        return self.open.records + (under_way.transaction.records if under_way else 0)
 
     def drop(self) -> None:
-        """Forget the open transaction; labels that were applied stay applied and go with the next commit."""
-        self.open = Transaction()
+        """Forget what is not committed; labels that were applied stay applied and go with the next commit."""
+        self.open, self._under_way = Transaction(), None
 
     def let_go(self, partitions: Sequence[str]) -> None:
         """These partitions are somebody else's; should they come back, the source knows where they stand."""
@@ -138,6 +172,39 @@ class Committer:
     def remember(self, batch: Batch, before: dict[str, Cursor]) -> None:
         """Note a re-read batch of the window and where it was read from."""
         self._window.add(self._piece(batch, before))
+
+    def _write(self, commit: Commit) -> tuple[float, float]:
+        """Step 3 of `commit`, on the thread that commits."""
+        began = self._feed.clock.seconds()
+        self._feed.sink.commit(commit)
+        return began, self._feed.clock.seconds()
+
+    def _described(self, transaction: Transaction, moved: Collection[str], after: _After) -> Commit:
+        """What the sink is given."""
+        engine = {
+            "records": after.records,
+            "counters": after.counters.state(),
+            "quality": after.quality.state(),
+            "window": list(after.window.start() or Start(after.records, after.positions, "")),
+            "outcomes": self._feed.breaker.state_after(transaction),
+            "finished": after.finished,
+            "identity": dict(self._feed.identity),
+        }
+        bursts = {"bursts": after.bursts.state()} if after.bursts and transaction.alerts else {}
+        return Commit(
+            after.positions,
+            after.records,
+            transaction.alerts,
+            transaction.rejected,
+            transaction.pool,
+            checkpoint={"engine": engine, **bursts, **self._in_force.checkpoint(after.records, transaction.batches)},
+            alert_numbers=transaction.alert_numbers,
+            attached=[*self.met],
+            applied=self._in_force.applied,
+            versions=self._in_force.versions,
+            moved=moved,
+            handled=self._in_force.handled,
+        )
 
     def _marked(self, transaction: Transaction) -> Bursts | None:
         """Say of alerts which are muted and which they repeat; returns the bursts after them, if there are to be any."""

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from streamad.errors import CommitAbortedError
 from streamad.ports import End, Revoked, WatchedSource
 from streamad.records.batch import ACCEPTED, Batch
+from streamad.runtime.cadence import Cadence
 from streamad.runtime.committer import Committer, rejected_rows
-from streamad.runtime.counters import Commits
 from streamad.runtime.matching import check_columns
 from streamad.runtime.reader import Release
 from streamad.runtime.transaction import Scored
@@ -55,8 +54,7 @@ class Engine:
         self.state = "starting"
         self._next = 0  # the number of the next record to take
         self._warm_up = WarmUp(feed.config, feed.clock, replay=feed.replay, fits=in_force.fits)
-        self._commits = Commits()
-        self._began = self._mark = feed.clock.seconds()
+        self._cadence = Cadence(feed, self._committer, self._rewind)
         self._stopped_at: float | None = None
 
     def run(self) -> None:
@@ -64,7 +62,7 @@ class Engine:
 
         Raises `InputError`, `BrokenFeedError`, `TrainingError` and `StoreError`, nothing being lost.
         """
-        self._began = self._mark = self._feed.clock.seconds()
+        self._cadence.begin()
         self._restore()
         if self._feed.scores_file is not None:
             self._feed.scores_file.resume(self._committer.records)
@@ -74,9 +72,9 @@ class Engine:
         self._in_force.begin_training_if_due(self._committer.records)
         try:
             while not self._should_stop() and self._boundary() and self._step():
-                self._commit_if_due()
-            if self._committer.open.batches and not self._feed.replay:
-                self._commit()
+                self._cadence.commit_if_due()
+            if not self._feed.replay:
+                self._cadence.commit_all()
         finally:
             self.state = "stopped"
             self._feed.reader.stop()
@@ -90,22 +88,22 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """What the engine is doing, in numbers: in = scored + rejected + held + in flight."""
-        counters, open_records = self._committer.counters, self._committer.open.records
+        counters, in_flight = self._committer.counters, self._committer.in_flight
         held = len(self._warm_up)
         return {
             "state": self.state,
-            "records_in": counters.records_in + open_records + held,
+            "records_in": counters.records_in + in_flight + held,
             "scored": counters.scored,
             "rejected": counters.rejected,
             "held": held,
-            "in_flight": open_records,
+            "in_flight": in_flight,
             "alerts": counters.alerts,
             "muted": counters.muted,
             **self._in_force.status(),
             "unknown_fields": counters.unknown_fields,
             "progress": self._feed.source.progress(),
             "seconds": round(counters.seconds, 3),
-            "sink": asdict(self._commits),
+            "sink": asdict(self._cadence.figures),
             "source": self._source_figures(),
         }
 
@@ -166,7 +164,7 @@ class Engine:
         if held_enough and self._in_force.fits:
             return self._first_fit()
         take = self._feed.reader.take_mark if held_enough else self._feed.reader.take
-        item = take(self._limits.poll_ms / 1000)
+        item = take(self._cadence.patience)
         if isinstance(item, End):
             return self._end()
         if isinstance(item, Release | Revoked):
@@ -189,13 +187,12 @@ class Engine:
             return self._first_fit(ended=True)
         if self._warm_up:
             return self._wait_at_end()
-        if self._committer.open.batches:
-            self._commit()
+        self._cadence.commit_all()
         if self._next != self._committer.records:
             return True  # the commit was aborted: its records are read and scored again
         self._in_force.take_news(self._next, ())  # labels whose record came by last
         self._in_force.drop_training()
-        self._commit(finished=True)
+        self._cadence.commit_all(finished=True)
         return not self._committer.finished
 
     def _wait_at_end(self) -> bool:
@@ -205,28 +202,6 @@ class Engine:
         if isinstance(mark, Release | Revoked):
             self._let_go(mark)
         return True
-
-    def _commit_if_due(self) -> None:
-        open_ = self._committer.open
-        if not open_.batches:
-            return
-        if self._feed.replay:
-            due = len(open_.batches) >= self._limits.commit_batches
-        else:
-            due = self._feed.clock.seconds() - open_.opened >= self._limits.commit_ms / 1000
-        if due:
-            self._commit()
-
-    def _commit(self, *, finished: bool = False) -> None:
-        self._count_time()
-        began = self._feed.clock.seconds()
-        try:
-            self._committer.commit(finished=finished)
-            self._commits.made(began, self._feed.clock.seconds())
-        except CommitAbortedError as error:
-            self._commits.aborted += 1
-            log.warning("commit_aborted", records=self._committer.open.records, reason=str(error))
-            self._rewind()
 
     def _rewind(self) -> None:
         """Drop everything that is not committed and read it again."""
@@ -238,8 +213,9 @@ class Engine:
     def _let_go(self, mark: Release | Revoked) -> None:
         """Partitions go, or went, to somebody else. What was scored of them is committed while there is time."""
         try:
-            if isinstance(mark, Release) and self._committer.open.batches:
-                self._commit()
+            self._cadence.settle()
+            if isinstance(mark, Release):
+                self._cadence.commit_all()
             self._committer.let_go(mark.partitions)
             self._rewind()
         finally:
@@ -265,8 +241,6 @@ class Engine:
         if bad.any():
             scores.p_value[bad] = scores.score[bad] = np.nan
         open_, threshold = self._committer.open, self._in_force.threshold
-        if not open_.batches:
-            open_.opened = self._feed.clock.seconds()
         now = self._feed.clock.text()
         described = self._describer.describe(
             batch, scorer, scores, threshold, self._in_force.labels_applied, now
@@ -301,8 +275,3 @@ class Engine:
             return wait()
         finally:
             self._committer.counters.training_seconds += self._feed.clock.seconds() - began
-
-    def _count_time(self) -> None:
-        now = self._feed.clock.seconds()
-        self._committer.counters.seconds += now - self._mark
-        self._mark = now

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from streamad.config import Config
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     from streamad.state.buffer import Buffer
     from streamad.state.labels import Verdict
     from streamad.state.store import News
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class AtOnce(Executor):
+    """Does what it is given before it returns."""
+
+    def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """See `concurrent.futures.Executor.submit`."""
+        done: Future[_T] = Future()
+        try:
+            done.set_result(call(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # raised by the future's `result`
+            done.set_exception(error)
+        return done
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +67,9 @@ class Feed:
     """Called after every commit: wakes the outlets."""
     on_step: Callable[[str], None]
     """Called with the name of each step; the crash tests kill the process in it."""
+    committing: Executor = field(default_factory=AtOnce)
+    """Where the sink commits: within the engine's thread or, for a feed that learns nothing from its own commits, on
+    one other thread, while scoring goes on."""
 
 
 @dataclass(slots=True, kw_only=True)

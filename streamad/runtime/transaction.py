@@ -29,8 +29,6 @@ class Transaction:
     alert_numbers: list[int] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     pool: list[dict[str, Any]] = field(default_factory=list)
-    opened: float = 0.0
-    """The clock's seconds at the first batch."""
 
     @property
     def records(self) -> int:

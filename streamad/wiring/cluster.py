@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class Member:
             stack.callback(sink.close)
             stack.callback(updates.close)
             sink.restore()
-            feed = Feed(**self.parts(source, sink, self._breaker(source)))
+            committing = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="commit"))
+            feed = Feed(**self.parts(source, sink, self._breaker(source)), committing=committing)
             published = Published(updates, folder, self.config.feed, self.config.schema_)
             yield Engine(feed, Follower(feed, published), self.job.stop)
 

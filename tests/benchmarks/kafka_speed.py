@@ -74,7 +74,7 @@ def fill(broker, topic, count):
     producer.flush()
 
 
-def config_of(folder, broker, topic, name, detector, delivery):
+def config_of(folder, broker, topic, name, detector, delivery, budget=0.001):
     """The config of scorers that have their own outputs, and share a model with the others of their detector."""
     folder = folder / f"{name}-{delivery}"
     folder.mkdir()
@@ -86,7 +86,7 @@ def config_of(folder, broker, topic, name, detector, delivery):
         {"brokers": broker.bootstrap, "topic": topic, "group": f"{name}-{delivery}", "format": "ndjson"},
         state={"type": "kafka", "topics": names, "create_topics": True, "delivery": delivery},
         detector=detector | {"hidden": [32, 16], "latent": 8, "epochs": 3, "threads": 1, "head": False},
-        alerts={"budget": 0.001},
+        alerts={"budget": budget},
         training={"warm_up": {"records": 10_000}, "window": {"records": 20_000}, "every_records": None},
         limits={"batch_records": BATCH, "commit_batches": 1},
     )
