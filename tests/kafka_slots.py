@@ -86,12 +86,18 @@ class World:
     """A topic of numbered records, the topics that drivers write, and the drivers."""
 
     def __init__(self, broker, servers, folder, records):
-        self.broker, self.servers, self.folder, self.count = broker, servers, folder, records
+        self.broker, self.servers, self.folder, self.count = broker, servers, folder, 0
         self.names = make_topics(broker, {"records": PARTITIONS, "alerts": 3, "rejected": 1, "candidates": 1})
-        for partition in range(PARTITIONS):
-            numbers = range(partition * records // PARTITIONS, (partition + 1) * records // PARTITIONS)
-            produce(broker, self.names["records"], [*map(str, numbers)], partition)
         self.slots = []
+        self.write(records)
+
+    def write(self, records):
+        """So many more of them."""
+        for partition in range(PARTITIONS):
+            first, end = (self.count + part * records // PARTITIONS for part in (partition, partition + 1))
+            produce(self.broker, self.names["records"], [*map(str, range(first, end))], partition)
+        self.count += records
+        self.ends = end_offsets(self.broker, self.names["records"])
 
     def slot(self, name, rows, log=None, **more):
         """A slot whose drivers commit at most `rows` records at once, ten times a second; `more` goes into the job."""
@@ -120,19 +126,18 @@ class World:
             assert time.monotonic() < deadline, [slot.log[-6000:] for slot in self.slots]
             time.sleep(0.2)
 
-    def finish(self):
+    def finish(self, seconds=40):
         """Wait for the end of the records, and check that each alert is there once. Returns the alerts that were
         written and taken back."""
-        self.wait_for_end()
+        self.wait_for_end(seconds)
         seen = Counter(alert["record"]["n"] for alert in self.alerts())
         twice = {number: times for number, times in seen.items() if times > 1}
         assert (sorted({*range(0, self.count, 10)} - {*seen}), twice) == ([], {})
         return len(self.alerts("read_uncommitted")) - len(seen)
 
-    def wait_for_end(self):
+    def wait_for_end(self, seconds=40):
         """Wait until all records are done."""
-        ends = end_offsets(self.broker, self.names["records"])
-        self.wait(lambda: self.committed() == ends)
+        self.wait(lambda: self.committed() == self.ends, seconds)
 
     def alerts(self, isolation="read_committed"):
         """What a reader of the alerts finds."""
