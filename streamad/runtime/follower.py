@@ -83,9 +83,9 @@ class Follower(InForce):
     def begin_training_if_due(self, records: int) -> None:
         """Somebody else trains."""
 
-    def checkpoint(self, records: int) -> dict[str, Any]:
+    def checkpoint(self, records: int, batches: Sequence[Scored]) -> dict[str, Any]:
         """All of it is published already."""
-        del records
+        del records, batches
         return {}
 
     def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:

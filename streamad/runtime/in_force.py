@@ -85,8 +85,8 @@ class InForce(ABC):
         """Start a background training after the commit of record number `records`, if one is due."""
 
     @abstractmethod
-    def checkpoint(self, records: int) -> dict[str, Any]:
-        """What a commit up to record number `records` carries of the learned state."""
+    def checkpoint(self, records: int, batches: Sequence[Scored]) -> dict[str, Any]:
+        """What a commit of these batches, up to record number `records`, carries of the learned state."""
 
     @abstractmethod
     def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:

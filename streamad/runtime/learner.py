@@ -14,6 +14,7 @@ import structlog
 
 from streamad.errors import TrainingError
 from streamad.records.batch import ACCEPTED, Batch
+from streamad.runtime.drifting import DriftWatch
 from streamad.runtime.in_force import InForce
 from streamad.scoring.calibration import threshold_for
 from streamad.state.buffer import Buffer
@@ -46,6 +47,7 @@ class Learner(InForce):
         rows = min(_REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1))
         super().__init__(feed, rows)
         self._feed: LearningFeed = feed
+        self._drift = DriftWatch(feed)
         self._dictionary_saved = self._dictionary_due = (-1, 0)
 
     # ---- at a batch boundary -------------------------------------------------------------------
@@ -107,7 +109,8 @@ class Learner(InForce):
     def first_fit(self, held: Sequence[Batch], keep_waiting: Callable[[], bool]) -> bool:
         """Fit the first model on the records held back; False if a stop interrupted it."""
         self._feed.on_step("first_fit")
-        warm_up = self._new_buffer(sum(map(len, held)))
+        schema = self._feed.config.schema_
+        warm_up = Buffer(sum(map(len, held)), len(schema.numbers), len(schema.categories))
         for batch in held:
             self.append(warm_up, batch)
         self.begin_training(warm_up, 0)
@@ -144,20 +147,21 @@ class Learner(InForce):
                 rows = self.held_out_rows(scored.batch)
                 scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
         self._recalibrate(scorer)
+        self._drift.commit(committed, self._values)
 
     def begin_training_if_due(self, records: int) -> None:
         """Start a background training after the commit of record number `records`, if one is due."""
         retraining = self._feed.retraining
         if self.scorer is None or not len(self._feed.buffer):
             return
-        if retraining.due(records, self._feed.book.position):
+        if retraining.due(records, self._feed.book.position, self._drift.asks_since):
             self.begin_training(self._feed.buffer, records)
             self._feed.on_step("training_begun")
 
     # ---- checkpoint and restore ----------------------------------------------------------------
 
-    def checkpoint(self, records: int) -> dict[str, Any]:
-        """What a commit up to record number `records` carries of the learned state."""
+    def checkpoint(self, records: int, batches: Sequence[Scored]) -> dict[str, Any]:
+        """See `InForce.checkpoint`."""
         assert self.scorer is not None
         state: dict[str, Any] = {
             "learner": {
@@ -165,7 +169,8 @@ class Learner(InForce):
                 "effective_at": self.effective_at,
                 "promotions": self.promotions,
                 "retraining": self._feed.retraining.state(),
-            }
+            },
+            **self._drift.prepare(batches),
         }
         self._dictionary_due = self._feed.dictionary.extent(records)
         if self._dictionary_due != self._dictionary_saved:
@@ -188,9 +193,8 @@ class Learner(InForce):
         state = checkpoint["learner"]
         artifact = self._feed.load_artifact(state["version"])
         scorer = self._make_scorer(artifact)
-        effective_at = (
-            state["effective_at"] if scorer.version == state["version"] else checkpoint["engine"]["records"]
-        )
+        records = checkpoint["engine"]["records"]
+        effective_at = state["effective_at"] if scorer.version == state["version"] else records
         self._feed.book.restore(self._feed.log_entries)
         self._feed.retraining.restore(state["retraining"], self._feed.last_version)
         scorer.bind(self._values())
@@ -204,12 +208,14 @@ class Learner(InForce):
             self.versions.append({"number": scorer.version, "status": "active"})
         self.promotions = state["promotions"]
         self._adopt(scorer, effective_at)
+        self._drift.restore(checkpoint, self._values)
 
     def status(self) -> dict[str, Any]:
         """See `InForce.status`; also the trainings."""
         retraining = self._feed.retraining
         return {
             **super().status(),
+            **self._drift.status(),
             "training": retraining.plan.under_way,
             "failed_trainings": retraining.plan.failures,
             "training_seconds": round(retraining.seconds, 3),
@@ -256,17 +262,14 @@ class Learner(InForce):
         """Score with another version from record `number` on."""
         codes = (window or self._feed.buffer).codes()
         self._feed.buffer.remap(self._take_over(artifact, number, open_batches, codes))
-        numbers = artifact[0]["loss"]
+        self._drift.bind(self._values())
+        numbers = artifact[0]["loss"] | artifact[0].get("trial", {"numbers": {}})["numbers"]
         self.versions.append({"number": artifact[0]["version"], "status": "active", "numbers": numbers})
 
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date with reference, head and the feed's rate."""
         scorer.recalibrate()
         self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
-
-    def _new_buffer(self, rows: int) -> Buffer:
-        schema = self._feed.config.schema_
-        return Buffer(rows, len(schema.numbers), len(schema.categories))
 
     def append(self, buffer: Buffer, batch: Batch) -> None:
         """Add a batch's accepted rows to a window."""

@@ -69,6 +69,7 @@ METRICS = (
     Metric("streamad_commit_age_seconds", "Time since the last commit.", _since("sink", "committed_at")),
     Metric("streamad_poll_age_seconds", "Time since the source was last asked.", _since("source", "polled_at")),
     Metric("streamad_lag_records", "Records known to lie behind the last commit.", _at("source", "lag"), "partition"),
+    Metric("streamad_drift_alarms_total", "Drifts of the feed, by field.", _at("drift", "alarms"), "field"),
     Metric("streamad_training", "1 while a training is under way.", _at("training")),
     Metric("streamad_failed_trainings", "Trainings that failed since the last good one.", _at("failed_trainings")),
     Metric("streamad_training_seconds_total", "What good trainings took since the start.", _at("training_seconds")),

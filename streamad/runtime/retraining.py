@@ -67,8 +67,8 @@ class Retraining:
         if self.plan.under_way and not self._finished(self.plan.last_version):
             self._start(self.plan.last_version)
 
-    def due(self, records: int, label_position: int) -> bool:
-        """Whether a training should begin after this many records and label changes."""
+    def due(self, records: int, label_position: int, drifted_at: int = 0) -> bool:
+        """Whether a training should begin after this many records and label changes, and a drift before a record."""
         plan, options = self.plan, self._options
         if plan.under_way:
             return False
@@ -76,7 +76,7 @@ class Retraining:
         by_records = options.every_records and records - plan.begun_at >= options.every_records * backoff
         new_labels = label_position - plan.label_position
         by_labels = options.every_labels and new_labels >= options.every_labels * backoff
-        return bool(by_records or by_labels)
+        return bool(by_records or by_labels or drifted_at > plan.begun_at)
 
     def begin(self, snapshot: Snapshot, records: int) -> None:
         """Write the snapshot and start the trainer on it.
