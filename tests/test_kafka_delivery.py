@@ -76,6 +76,28 @@ def test_every_alert_is_there_once_after_scorers_were_killed_ten_times_at_each_s
     assert taken_back > 0
 
 
+def test_at_least_once_loses_no_alert_under_kills_and_what_is_there_twice_has_one_alert_id(make_world):
+    world = make_world(2000)
+    slots, kills = [world.slot(f"pod-{number}", rows=25, id=None) for number in range(2)], 0
+    while kills < 8:
+        for slot in slots:
+            if slot.pid is None:
+                slot.start(step="written", after=2)
+            elif (code := slot.ended()) is not None:
+                assert code == -signal.SIGKILL, slot.log[-6000:]
+                kills += 1
+        time.sleep(0.01)
+    for slot in slots:
+        slot.kill()
+        slot.start(rows=1000)
+    world.wait_for_end()
+    found = [(alert["record"]["n"], alert["alert_id"]) for alert in world.alerts()]
+    numbers, ids = map(set, zip(*found, strict=True))
+    say(f"{len(found) - len(numbers)} of {len(numbers)} alerts came twice after {kills} kills")
+    assert numbers == {*range(0, world.count, 10)}
+    assert len(found) > len(numbers) == len(ids) == len({*found})
+
+
 @pytest.mark.parametrize(("seconds", "fails"), [(SESSION_SECONDS + 2, False), (11, True)])
 def test_a_scorer_frozen_before_the_end_of_its_commit_and_woken_works_again_and_every_alert_is_there_once(
     make_world, seconds, fails
