@@ -21,19 +21,17 @@ MEASURES: Final = {
 """Columns of the table, and what they are called in a judgement."""
 
 
-def grids_of(outcomes: Mapping[Cell, Outcome]) -> list[Grid]:
-    """Medians and standard deviations over the seeds, the best average precision first."""
-    grids = []
-    for stream, labels in dict.fromkeys((cell.stream, cell.labels) for cell in outcomes):
-        taken = {c: o for c, o in outcomes.items() if (c.stream, c.labels) == (stream, labels)}
-        methods = dict.fromkeys(cell.method for cell in taken)
-        lines = [_line(name, [o for c, o in taken.items() if c.method == name]) for name in methods]
-        lines.sort(key=lambda line: -(line.figures[0].ours if line.figures[0] else 0))
-        title = f"{stream}, {labels} labels" if labels else f"{stream}, no labels"
-        grids.append(
-            Grid(stream, title, "medians over the seeds, second half", tuple(MEASURES), tuple(lines))
-        )
-    return grids
+def grid_of(outcomes: Mapping[Cell, Outcome]) -> Grid:
+    """Medians and standard deviations over the seeds, the best average precision first.
+
+    The outcomes are those of one stream and one number of labels.
+    """
+    methods = dict.fromkeys(cell.method for cell in outcomes)
+    lines = [_line(name, [o for c, o in outcomes.items() if c.method == name]) for name in methods]
+    lines.sort(key=lambda line: -(line.figures[0].ours if line.figures[0] else 0))
+    cell = next(iter(outcomes))
+    title = f"{cell.stream}, {cell.labels or 'no'} labels"
+    return Grid(cell.stream, title, "medians over the seeds, second half", tuple(MEASURES), tuple(lines))
 
 
 def _line(method: str, outcomes: Sequence[Outcome]) -> Line:

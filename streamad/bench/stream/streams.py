@@ -143,7 +143,8 @@ def _held_families(family: NDArray[np.str_], seed: int) -> tuple[str, ...]:
     """Every fifth of the families with at least `_HELD_BACK` records, the largest first."""
     names, counts = np.unique(family[family != NORMAL], return_counts=True)
     large = names[np.argsort(-counts, kind="stable")][: int((counts >= _HELD_BACK).sum())]
-    return tuple(large[seed % _GROUPS :: _GROUPS].tolist())
+    groups = min(_GROUPS, len(large))
+    return tuple(large[seed % groups :: groups].tolist())
 
 
 def _thinned(attacks: NDArray[np.int64], normal: int, seed: int) -> NDArray[np.int64]:
