@@ -94,6 +94,26 @@ def test_alerts_go_out_in_order_and_the_next_run_goes_on_behind_the_last_mark(st
     assert other.lines == events(1, 2, 3, 4, 5)
 
 
+def test_what_is_muted_is_passed_over_however_much_of_it_there_is(store, outlet, start):
+    commit(store, 1)
+    muted = [alert(number) | {"muted": "1f"} for number in range(2, 1100)]
+    store.commit(Commit({}, 1100, alerts=muted))
+    made = start(outlet)
+    outlet.wait_for(1)
+    commit(store, 1101)
+    made.wake()
+    assert made.close(30)
+    assert outlet.lines == events(1, 1101)
+    assert store.outbox_mark("file") == (1100, {"count": 2})
+    assert store.muted() == {"1f": 1098}
+
+    store.commit(Commit({}, 1101, alerts=[alert(1102) | {"muted": "1f"}]))
+    other = ListOutlet()
+    assert start(other).close(30)
+    assert (other.lines, other.marks) == ([], [{"count": 2}])
+    assert store.outbox_mark("file") == (1101, {"count": 2})
+
+
 def test_more_alerts_than_one_delivery_takes_all_go_out(store, outlet, start):
     numbers = range(1, 1202)
     commit(store, *numbers)
