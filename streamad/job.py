@@ -18,6 +18,7 @@ from streamad.records.batch import Block
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.runtime.matching import check_columns
+from streamad.runtime.reloading import Reloading
 from streamad.runtime.warm_up import WarmUp
 from streamad.state.directory import find_state
 
@@ -55,12 +56,22 @@ class Job:
     on_step: Callable[[str], None] = lambda _step: None
     """Told the name of each step of the engine and of the store; the crash tests kill the process there."""
     stop: threading.Event = field(default_factory=threading.Event)
+    reloading: Reloading = field(default_factory=Reloading)
+    """Where the config is read again while the feed runs."""
 
 
 def check_times(job: Job, config: Config) -> None:
     """Raises `UserError` where a replay would need event times that the schema does not have."""
     if job.made_by == "run" or config.schema_.time is not None:
         return
+    burst = config.alerts.burst
+    if burst and burst.within is not None and not burst.within.endswith("records"):
+        raise ConfigError(
+            str(job.config),
+            "alerts.burst.within",
+            f"found {burst.within!r} without schema.time",
+            "a number of records such as 5000 records, since a replay goes by event time",
+        )
     if isinstance(config.alerts.budget, str):
         raise ConfigError(
             str(job.config),
@@ -75,11 +86,21 @@ def check_times(job: Job, config: Config) -> None:
 def check_inputs(job: Job, config: Config) -> None:
     """Raises `UserError` for a detector, a GPU, labels or a state to start from that are not there or are none."""
     _check_detector(job, config)
+    check_burst(job.config, config)
     choose_device(config.detector.device)
     if job.labels is not None:
         _refuse_bad(job.labels, list(bad_lines(job.labels)))
     if job.origin is not None:
         find_state(job.origin)
+
+
+def check_burst(path: Path, config: Config) -> None:
+    """Raises `ConfigError` for a field of `alerts.burst.by` that no record has."""
+    burst = config.alerts.burst
+    for name in (burst.by or ()) if burst else ():
+        if config.schema_.fields.get(name, "label") == "label":
+            expected = "fields of the schema, and not its label"
+            raise ConfigError(str(path), "alerts.burst.by", f"found {name!r}", expected)
 
 
 def _check_detector(job: Job, config: Config) -> None:

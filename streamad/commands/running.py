@@ -20,8 +20,9 @@ from streamad.commands.checking import check
 from streamad.commands.screen import console, ndjson, piped
 from streamad.config import load_config
 from streamad.errors import StoreError, UserError
-from streamad.job import Job
+from streamad.job import Job, check_burst
 from streamad.runtime.logs import configure_logs
+from streamad.runtime.reloading import Reloading
 from streamad.training.process import peak_rss_mb
 from streamad.wiring.cluster import member
 from streamad.wiring.local import Live, open_feed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from streamad.config import Config
     from streamad.runtime.engine import Engine
 
 log = structlog.get_logger()
@@ -47,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed, origin=args.origin)
     if args.check:
         return check(job, "scorer")
-    with stop_on_signals(job.stop), watched(config) as watch:
-        job = replace(job, on_status=watch)
+    reloading = Reloading(lambda: _read_again(job), budget=not isinstance(config.state, dict))
+    with stop_on_signals(job.stop, reloading.ask), watched(config) as watch:
+        job = replace(job, on_status=watch, reloading=reloading)
         if isinstance(config.state, dict):
             with member(job).scorer() as engine:
                 return _run(engine, state=config.state["type"])
@@ -63,9 +66,17 @@ def trainer(args: argparse.Namespace) -> int:
     job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
     if args.check:
         return check(job, "trainer")
-    with stop_on_signals(job.stop), watched(config) as watch:
-        train(member(replace(job, on_status=watch)), partial(_run, role="trainer"))
+    reloading = Reloading(lambda: _read_again(job))
+    with stop_on_signals(job.stop, reloading.ask), watched(config) as watch:
+        train(member(replace(job, on_status=watch, reloading=reloading)), partial(_run, role="trainer"))
     return 0
+
+
+def _read_again(job: Job) -> Config:
+    """The config as it is now. Raises `UserError`."""
+    config = load_config(job.config, job.overrides)
+    check_burst(job.config, config)
+    return config
 
 
 def _run(engine: Engine, **described: str) -> int:
@@ -166,8 +177,11 @@ def _show(summary: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT drain; a second SIGINT ends the process at once, which loses nothing either."""
+def stop_on_signals(stop: threading.Event, reload: Callable[[], None] | None = None) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; a second SIGINT ends the process at once, which loses nothing either.
+
+    SIGHUP does what `reload` does; without one it ends the process, as if nobody had heard of it.
+    """
     draining = False
 
     def drain(number: int, _frame: object) -> None:
@@ -179,6 +193,8 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
             stop.set()
 
     before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    if reload is not None:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda _number, _frame: reload())
     try:
         yield
     finally:

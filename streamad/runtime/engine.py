@@ -147,11 +147,14 @@ class Engine:
         return not unfinished or now - self._stopped_at > _DRAIN_SECONDS
 
     def _boundary(self) -> bool:
-        """Between two batches: a finished training, a requested version, labels. False to stop."""
+        """Between two batches: a finished training, a requested version, labels, another budget. False to stop."""
         open_batches = self._committer.open.batches
         if not self._outside(lambda: self._in_force.take_training(self._next, open_batches, self._may_wait)):
             return False
         self._in_force.take_news(self._next, open_batches)
+        if (config := self._feed.reloading.news(self._feed.config)) is not None:
+            self._feed.config = config
+            self._in_force.reconfigured()
         if self._in_force.scorer is not None and self._warm_up:
             held = self._warm_up.take()
             self._feed.reader.unread(held)

@@ -7,6 +7,8 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from streamad.runtime.reloading import Reloading
+
 if TYPE_CHECKING:
     from streamad.config import Config
     from streamad.learning.labels import LabelBook
@@ -70,6 +72,8 @@ class Feed:
     committing: Executor = field(default_factory=AtOnce)
     """Where the sink commits: within the engine's thread or, for a feed that learns nothing from its own commits, on
     one other thread, while scoring goes on."""
+    reloading: Reloading = field(default_factory=Reloading)
+    """Where `config` is read again."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -160,6 +160,11 @@ class InForce(ABC):
         self._recalibrate(scorer)
         self.scorer, self.effective_at = scorer, number
 
+    def reconfigured(self) -> None:
+        """The budget may be another one."""
+        if self.scorer is not None:
+            self._recalibrate(self.scorer)
+
     @abstractmethod
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date."""

@@ -93,6 +93,7 @@ class Member:
             "heartbeat": ShownPulse(job.on_status),
             "committed": lambda: None,
             "on_step": job.on_step,
+            "reloading": job.reloading,
         }
 
 

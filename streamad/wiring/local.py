@@ -165,6 +165,7 @@ def _build(
         heartbeat=Heartbeat(store, config.keep, held.state.artifacts, clock, job.on_status),
         committed=lambda: _wake(outboxes),
         on_step=job.on_step,
+        reloading=job.reloading,
     )
     finished = replay and restored is not None and bool(restored[1]["engine"]["finished"])
     return Live(Engine(feed, Learner(feed), job.stop), feed, store, held.state, retraining, scores, finished)
