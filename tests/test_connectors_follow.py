@@ -121,7 +121,7 @@ def test_of_many_rotations_the_youngest_cursors_are_needed_and_reading_goes_on_w
         assert len(follower.read()) == 1
         log.rotate()
     follower.committed = follower.source.needed(follower.committed | {"other.log": {}})
-    assert [*follower.committed] == [*(f"conn.log~{number}" for number in range(5, 15)), "other.log"]
+    assert [*follower.committed] == [*(f"conn.log~{number}" for number in range(10, 15)), "other.log"]
     del follower.committed["other.log"]
     follower.restart()
     log.write(b"new\n")

@@ -28,7 +28,7 @@ _WITNESS_BYTES = 64
 _REMEMBERED = 100
 """Generations by whose content a rotated file is known to have been read, whatever its date says."""
 
-_NEEDED = 10
+_NEEDED = 5
 """So many of them at least, where there is no room for more."""
 
 _log = structlog.get_logger(__name__)
