@@ -1,7 +1,8 @@
 """Drift: says that, and of which field, the records of the last few blocks are not what they used to be.
 
 Works on blocks of record numbers and on a sample that goes by a hash, so that neither the cut of batches nor a restart
-matters. After an alarm it starts anew on what the feed has become, which is the cool-down too.
+matters. After an alarm it measures by what the feed has become and fills its windows anew, which is the cool-down; how far
+the feed moves usually is still known.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Drift:
     def __init__(self, options: DriftOptions, schema: Schema, seed: int) -> None:
         self._options, self._schema, self._seed = options, schema, seed
         self._block = max(options.records // SPAN, 1)
+        self._waits = True
         self._gauges: Gauges | None = None
         self._forecasts = Forecasts.of(0)
         self._open = Sums(np.zeros(2, np.int64), 0, 0)
@@ -72,7 +74,7 @@ class Drift:
     @property
     def idle(self) -> bool:
         """Whether it waits for `begin`: at first, and after an alarm."""
-        return self._gauges is None
+        return self._waits
 
     @property
     def rows_to_begin(self) -> int:
@@ -81,10 +83,16 @@ class Drift:
 
     def begin(self, window: Snapshot, values: Values, number: int) -> None:
         """Watch the records from `number` on, measured by what is usual in `window`."""
-        self._watch(Gauges.fit(self._schema, window, values))
-        self._forecasts = Forecasts.of(len(self._monitors))
+        known = self._gauges
+        self._watch(Gauges.fit(self._schema, window, values, known.values if known else None))
+        if known is None:
+            self._forecasts = Forecasts.of(len(self._monitors))
+        else:
+            self._forecasts = self._forecasts.copy()
+            self._forecasts.unsettle(slice(None))
+        self._waits = False
         self._from = -(-number // self._block) * self._block
-        self._version, self._unsaved = 0, frozenset({"drift_gauges", "drift_learned"})
+        self._unsaved = frozenset({"drift_gauges", "drift_learned"})
 
     def bind(self, values: Values) -> None:
         """Read category codes of this dictionary from now on."""
@@ -111,13 +119,14 @@ class Drift:
                 "alarms": self.alarms,
                 "last": self.last,
                 "from": None if self.idle else self._from,
+                "known": self._gauges is not None,
                 "version": self._version,
                 "open": [part.sampled, part.records, *part.figures.tolist()],
             }
         }
         if self._gauges is not None and "drift_gauges" in self._unsaved:
             state["drift_gauges"] = self._gauges.state()
-        if "drift_learned" in self._unsaved:
+        if self._gauges is not None and "drift_learned" in self._unsaved:
             state["drift_learned"] = self._forecasts.state()
         return state
 
@@ -131,7 +140,7 @@ class Drift:
         if state is None:
             return
         self.alarms, self.last = dict(state["alarms"]), state["last"]
-        if state["from"] is None:
+        if not state["known"]:
             return
         gauges = Gauges.from_state(self._schema, checkpoint["drift_gauges"], values)
         forecasts = Forecasts.from_state(checkpoint["drift_learned"], len(gauges.monitors))
@@ -140,7 +149,7 @@ class Drift:
         self._watch(gauges)
         sampled, records, *figures = state["open"]
         self._forecasts, self._open = forecasts, Sums(np.array(figures, np.int64), sampled, records)
-        self._from, self._version = state["from"], state["version"]
+        self._waits, self._from, self._version = state["from"] is None, state["from"] or 0, state["version"]
 
     def status(self) -> dict[str, Any]:
         """How many alarms there were, by field, and the last one."""
@@ -159,11 +168,11 @@ class Drift:
     def _take(self, seen: Seen) -> None:
         batch = seen.batch
         first, end = max(batch.first, self._from), batch.first + len(batch)
-        if self._gauges is None or first >= end:
+        if self._gauges is None or self._waits or first >= end:
             return
         if seen.version != self._version:
             self._version = seen.version
-            self._forecasts.unsettle(0)
+            self._forecasts.unsettle(slice(1))
         edges = [first, *range((first // self._block + 1) * self._block, end, self._block), end]
         sample = chosen(batch.identities(np.arange(len(batch))), self._seed, _SHARE)
         inside = [edge - batch.first for edge in edges]
@@ -206,4 +215,6 @@ class Drift:
             "also": [name for name in moved if name != monitor.field][:_ALSO],
         }
         self.alarms = self.alarms | {monitor.field: self.alarms.get(monitor.field, 0) + 1}
-        self._gauges, self._open = None, Sums(np.zeros(2, np.int64), 0, 0)
+        self._waits, self._open = True, self._gauges.nothing()
+        if leading in self._gauges.others:
+            self._gauges = None  # values came up that are worth watching

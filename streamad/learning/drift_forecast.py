@@ -33,8 +33,10 @@ _RIDGE = 0.2
 _POWER = 6
 _FULL = SPAN * (_GROUPS + 1) - 1
 """Blocks until all levels are those of whole windows."""
-QUIET = _FULL + SPAN * (2 * _ROUNDS + 1)
-"""Blocks after a start in which nothing is called a drift, at most."""
+_SETTLED = _FULL + SPAN
+"""Blocks until there was a round to learn the mean from."""
+QUIET = SPAN * (_GROUPS + 2 * _ROUNDS)
+"""Blocks after a start, at the last of which a drift can be said for the first time."""
 
 _PART = 0.5
 """Of a miss, what a block must have moved to have taken part."""
@@ -97,10 +99,13 @@ class Forecasts:
         """An independent copy."""
         return replace(self)
 
-    def unsettle(self, monitor: int) -> None:
-        """What a monitor said so far cannot be compared with what it says from now on."""
+    def unsettle(self, monitors: slice) -> None:
+        """What these monitors said so far cannot be compared with what they say from now on.
+
+        How far they move usually is still known.
+        """
         self.age = self.age.copy()
-        self.age[0, monitor] = 0
+        self.age[0, monitors] = 0
 
     def add(
         self, means: NDArray[np.float32], floor: NDArray[np.float32], limit: NDArray[np.float32]
@@ -123,7 +128,7 @@ class Forecasts:
         ratio = np.abs(miss) / np.maximum(floor, limit * self.moment[0] ** (1 / _POWER))
         if ratio.max() > 1:
             took_part = (self.blocks - forecast) * np.sign(miss) >= np.abs(miss) * _PART  # [SPAN, M]
-            ratio *= (took_part.sum(axis=0) >= SPAN - 1) & (self.age[0] >= _FULL)
+            ratio *= (took_part.sum(axis=0) >= SPAN - 1) & (self.age[0] >= _SETTLED)
         return Miss(forecast, windows[-1], ratio)
 
     def _learn(self) -> None:

@@ -70,9 +70,9 @@ class Gauges:
 
     schema: Schema
     centre: NDArray[np.float64]
-    """[N] medians."""
+    """[N] medians; 0 for booleans."""
     scale: NDArray[np.float64]
-    """[N] robust standard deviations; 0 where a field was constant."""
+    """[N] robust standard deviations, 0 where a field was constant; 1 for booleans."""
     values: tuple[tuple[str, ...], ...]
     """Per category field the values watched, the most frequent first."""
     _factor: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -81,16 +81,26 @@ class Gauges:
     _first: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
-    def fit(cls, schema: Schema, window: Snapshot, values: Sequence[Sequence[str]]) -> Self:
-        """From a window's youngest rows; ``values[field][code]`` is the dictionary."""
+    def fit(
+        cls,
+        schema: Schema,
+        window: Snapshot,
+        values: Sequence[Sequence[str]],
+        watched: tuple[tuple[str, ...], ...] | None = None,
+    ) -> Self:
+        """From a window's youngest rows; ``values[field][code]`` is the dictionary.
+
+        Its most frequent values are watched, or those of `watched`.
+        """
         numbers = window.numbers[-_FIT_ROWS:]
         centre, scale = np.zeros(numbers.shape[1]), np.zeros(numbers.shape[1])
-        for column, known in enumerate(numbers.T):
+        for column, known in enumerate(numbers.T[: len(schema.names("numeric"))]):
             centre[column], scale[column] = _robust(known[~np.isnan(known)])
+        scale[len(schema.names("numeric")) :] = 1.0
         frequent = tuple(
             _frequent(codes, values[column]) for column, codes in enumerate(window.codes[-_FIT_ROWS:].T)
         )
-        return cls(schema, centre, scale, frequent).bind(values)
+        return cls(schema, centre, scale, watched or frequent).bind(values)
 
     def bind(self, values: Sequence[Sequence[str]]) -> Self:
         """Read category codes of this dictionary from now on."""
@@ -111,10 +121,17 @@ class Gauges:
         )
 
     @property
+    def others(self) -> frozenset[int]:
+        """The monitors of the values that are not watched."""
+        sizes = [len(watched) + 2 for watched in self.values]
+        return frozenset((np.cumsum([0, *sizes])[:-1] + 3 + 2 * len(self.centre)).tolist())
+
+    @property
     def monitors(self) -> tuple[Monitor, ...]:
         """The M monitors in the order of all arrays."""
         found = [Monitor("score", "(score)"), Monitor("rejected", "(rejected)")]
-        found += [Monitor("level", name) for name in self.schema.numbers]
+        found += [Monitor("level", name) for name in self.schema.names("numeric")]
+        found += [Monitor("share", name) for name in self.schema.names("boolean")]
         found += [Monitor("missing", name) for name in self.schema.numbers]
         for name, watched in zip(self.schema.categories, self.values, strict=True):
             found += [Monitor("share", name)] * (len(watched) + 2)
