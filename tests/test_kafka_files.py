@@ -142,12 +142,12 @@ def test_a_file_ends_up_in_topics_through_a_scorer_that_waits_for_the_trainers_m
             "topics": {"alerts": topic} | names,
             "create_topics": True,
         },
-        training={"warm_up": {"records": 1000}, "window": {"records": 3000}, "every_records": None},
-    )
+        training={"warm_up": {"records": 5000}, "window": {"records": 3000}, "every_records": None},
+    )  # the file ends before so many records are held
     scorer = start("run", config, log=tmp_path / "scorer.log")
     wait_for(lambda: "started" in (tmp_path / "scorer.log").read_text(), scorer)
-    assert start("trainer", config, log=tmp_path / "trainer.log").wait(120) == 0
-    assert scorer.wait(60) == 0
+    assert start("trainer", config, log=tmp_path / "trainer.log").wait(240) == 0
+    assert scorer.wait(120) == 0
     events = [json.loads(record.value)["event_id"] for record in read_all(broker, topic)]
     assert len(events) == len({*events}) > 0
     assert {*events} <= {f"{topic}/kdd.log:{line}" for line in range(1, len(lines) + 1)}
