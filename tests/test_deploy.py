@@ -351,6 +351,7 @@ def test_a_unit_starts_a_command_that_there_is(name):
     service = unit["Service"]
     words = shlex.split(service["ExecStart"].replace("${ROLE}", "run").replace("%i", "conn"))
     assert asked(words[1:]).command_function == "running:run"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert (service["Type"], service["Restart"], service["RestartPreventExitStatus"]) == (
         "notify",
         "on-failure",

@@ -38,6 +38,7 @@ _REST = """\
 alerts:
   budget: 0.001          # how many alerts you can take: a share of the records, or so many an hour ("20/h")
   reasons: 3             # fields named in each alert
+  # burst: {{by: [FIELD], within: 10m}}  # alerts alike in these are one to look at; by default in all categorical ones
 
 sinks:                   # where alerts go beside the store
   - type: ndjson
