@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AclOperation, NewPartitions, ResourceType
+from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, NewPartitions, NewTopic, ResourceType
 from kafka_broker import USERS
-from kafka_topics import admin, allow, committed, end_offsets, produce
+from kafka_topics import admin, allow, committed, delete_topics, end_offsets, produce
 from pydantic import SecretStr
 from records_help import decoder
 from streamad_connectors.kafka import replay
+from streamad_connectors.kafka.sink import SharedPlaces
 from streamad_connectors.kafka.source import KafkaOptions, open_member, plugin
 from structlog.testing import capture_logs
 
@@ -70,11 +71,34 @@ class Feed:
         """For a source's seek."""
         return {self.name(partition): {"offset": offset} for partition, offset in offsets.items()}
 
-    def commit(self, offsets):
+    def commit(self, offsets, topic_id=""):
         """As a member would that is gone by now."""
         consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": self.group})
-        consumer.commit(offsets=self.offsets(offsets), asynchronous=False)
+        places = [TopicPartition(self.topic, number, offset, topic_id) for number, offset in offsets.items()]
+        consumer.commit(offsets=places, asynchronous=False)
         consumer.close()
+
+    def told(self):
+        """What the group's offsets say beside the number: of which topic they are."""
+        consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": self.group})
+        (place,) = consumer.committed([TopicPartition(self.topic, 0)], SECONDS)
+        consumer.close()
+        return place.metadata
+
+    def topic_id(self):
+        client = admin(self.broker)
+        found = client.describe_topics(TopicCollection([self.topic]))
+        return str(found[self.topic].result(SECONDS).topic_id)
+
+    def make_anew(self):
+        """Delete the topic, and make another one of its name. Returns the old one's id."""
+        before = self.topic_id()
+        delete_topics(self.broker, [self.topic])
+        wait_for(lambda: self.topic not in admin(self.broker).list_topics(timeout=SECONDS).topics)
+        client = admin(self.broker)
+        client.create_topics([NewTopic(self.topic, 1, 1)])[self.topic].result(SECONDS)
+        wait_for(lambda: end_offsets(self.broker, self.topic) == {0: 0})
+        return before
 
     def delete_before(self, offsets):
         """As retention does."""
@@ -200,7 +224,7 @@ def test_what_was_aborted_never_comes_and_the_cursor_goes_past_it_so_that_no_lag
     assert committed(one.broker, one.group, one.topic) == end_offsets(one.broker, one.topic) == {0: 8}
     one.transaction([b"aborted"] * 3, kept=False)
     (block,) = polled(member, len)
-    assert (len(block), block.cursors) == (0, {one.name(0): {"offset": 12}})
+    assert (len(block), one.ends([block])) == (0, {0: 12})
     assert polled(member, seconds=0.3) == []
 
 
@@ -272,6 +296,67 @@ def test_where_the_next_record_is_gone_reading_stops_unless_told_otherwise(feed)
         f"{one.name(0)}@10 is to be read next, but the topic holds 50 up to 100 there; "
         "source.on_lost: earliest or latest would go on with these"
     )
+
+
+def made_anew(one, offset, holds=100):
+    return (
+        f"{one.name(0)}@{offset} is to be read next, but the topic was deleted and made anew since then, "
+        f"and holds 0 up to {holds} there"
+    )
+
+
+@pytest.mark.parametrize(("policy", "read"), [("earliest", places(0, 0, 101)), ("latest", ["0@100"])])
+def test_a_groups_offset_of_a_topic_that_was_deleted_is_no_place_in_the_one_that_was_made_anew(
+    feed, policy, read
+):
+    one = feed()
+    before = one.make_anew()
+    one.produce([b"a"] * 100, partition=0)
+    one.commit({0: 10}, before)
+    with capture_logs() as logs:
+        member = one.member(on_lost=policy)
+        blocks = polled(member, lambda blocks: one.ends(blocks) == {0: 100})
+    one.produce([b"new"], partition=0)
+    blocks += polled(member, some(1))
+    assert one.places(blocks) == read
+    assert [entry["why"] for entry in logs if entry["event"] == "records are lost"] == [made_anew(one, 10)]
+    with Polling(member):
+        member.commit(SharedPlaces(member).offsets(blocks[-1].cursors))
+    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 101}, one.topic_id())
+
+
+def test_where_the_topic_was_made_anew_reading_stops_unless_told_otherwise(feed):
+    one = feed()
+    before = one.make_anew()
+    one.produce([b"a"] * 100, partition=0)
+    one.commit({0: 10}, before)
+    with pytest.raises(InputError) as caught:
+        one.member()
+    assert str(caught.value) == (
+        f"{made_anew(one, 10)}; source.on_lost: earliest or latest would go on with these"
+    )
+    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 10}, before)
+    one.commit({0: 10}, one.topic_id())
+    assert one.places(polled(one.member(), some(90))) == places(0, 10, 100)
+
+
+def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    kept = blocks_of(one.replay())[-1][0]
+    assert kept == {one.name(0): {"offset": 20, "topic_id": one.topic_id()}}
+    one.make_anew()
+    one.produce([b"b"] * 30, partition=0)
+    for source in (one.replay(), one.member(alone=True)):
+        with pytest.raises(InputError) as caught:
+            source.seek(kept)
+        assert str(caught.value).startswith(made_anew(one, 20, 30))
+    again = one.replay(on_lost="earliest")
+    again.seek(kept)
+    assert [offsets for _, offsets, _ in blocks_of(again)] == [[*range(30)]]
+    alone = one.member(alone=True, on_lost="earliest")
+    alone.seek(kept)
+    assert one.places(polled(alone, some(30))) == places(0, 0, 30)
 
 
 def test_a_new_partition_is_read_from_its_beginning_whatever_start_says(feed):
@@ -474,6 +559,10 @@ def test_alone_a_second_reader_is_refused_and_the_first_goes_on(feed):
     )
 
 
+def offsets_in(cursors):
+    return [(name, cursor["offset"]) for name, cursor in cursors.items()]
+
+
 def blocks_of(source):
     """All blocks of a replay, as values."""
     blocks = polled(source, lambda found: found[-1:] == [End()], rows=100)[:-1]
@@ -490,11 +579,11 @@ def test_a_replay_gives_full_blocks_partition_by_partition_twice_the_same_and_en
     first, second = one.replay(), one.replay()
     one.produce([b"too late"] * 10, partition=0)
     blocks = blocks_of(first)
-    assert [(*cursors.items(), len(rows)) for cursors, _, rows in blocks] == [
-        ((one.name(0), {"offset": 100}), 100),
-        ((one.name(0), {"offset": 200}), 100),
-        ((one.name(0), {"offset": 250}), 50),
-        ((one.name(2), {"offset": 100}), 100),
+    assert [(*offsets_in(cursors), len(rows)) for cursors, _, rows in blocks] == [
+        ((one.name(0), 100), 100),
+        ((one.name(0), 200), 100),
+        ((one.name(0), 250), 50),
+        ((one.name(2), 100), 100),
     ]
     assert [payload for _, _, rows in blocks for payload in rows] == [
         b"%d" % number for number in range(250)

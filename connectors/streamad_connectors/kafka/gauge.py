@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streamad.ports import Positions, SourceFigures
 from streamad_connectors.kafka.payloads import partition_name
@@ -24,6 +24,14 @@ class Place:
     """The one behind what was handed out."""
     end: int = -1
     """Where the partition ended, behind everything that was read by then."""
+
+
+def note_begun(places: Mapping[int, Place], got: Iterable[Message]) -> None:
+    """Note the first message of each partition that had none."""
+    new: dict[int | None, Place] = {n: place for n, place in places.items() if place.begun < 0}
+    for message in got if new else ():
+        if (place := new.pop(message.partition(), None)) is not None:
+            place.begun = message.offset() or 0
 
 
 @dataclass(slots=True)

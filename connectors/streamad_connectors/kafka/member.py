@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamad.errors import InputError
+from streamad.errors import InputError, OutOfTouchError
 from streamad.ports import Idle, Positions, Revoked, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import CLOSE_SECONDS, Connection, kafka_errors, leave
 from streamad_connectors.kafka.errands import Errands
-from streamad_connectors.kafka.gauge import Gauge, Place
+from streamad_connectors.kafka.gauge import Gauge, Place, note_begun
+from streamad_connectors.kafka.pauses import Pauses
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
 
@@ -55,11 +56,10 @@ class KafkaSource:
         self._named: dict[int, int] = {}
         self._ahead: list[Message] = []
         self._problem: InputError | None = None
-        self._paused: set[int] = set()
         self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
         self._errands, self._gauge = Errands(), Gauge(topic.name)
-        self._stopped: set[int] = set()  # changed in place, since another thread adds to it
+        self._pauses = Pauses(topic.name)
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
 
@@ -78,11 +78,11 @@ class KafkaSource:
 
     def pause(self, partitions: Collection[str]) -> None:
         """See `streamad.ports.SharedSource.pause`."""
-        self._stopped.update(int(name.rpartition("/")[2]) for name in partitions)
+        self._pauses.stop(int(name.rpartition("/")[2]) for name in partitions)
 
     def figures(self, positions: Positions) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
-        paused = self.owned.intersection(self._names(self._stopped.copy()))
+        paused = self.owned.intersection(self._names(self._pauses.stopped))
         return self._gauge.figures(positions, paused=paused, away=self._events.away)
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | Revoked:
@@ -107,9 +107,9 @@ class KafkaSource:
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`."""
-        named = {int(name.rpartition("/")[2]): int(cursor["offset"]) for name, cursor in positions.items()}
         with self._busy, kafka_errors(f"going back in topic {self._topic.name}", self._events):
             self._ahead.clear()
+            named = self._topic.offsets_of(positions, alone=self._alone)
             if self._alone:
                 self._named = named
             for number, place in self._places.items():
@@ -148,7 +148,8 @@ class KafkaSource:
         self._topic = replace(self._topic, connection=self._reconnect())
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         leave(old)
-        self._assigned, self._paused, self._places, self._ahead = set(), set(), {}, []
+        self._assigned, self._places, self._ahead = set(), {}, []
+        self._pauses.begin_anew()
         self.owned, self._gauge = frozenset(), Gauge(self._topic.name)
         return gone
 
@@ -162,7 +163,7 @@ class KafkaSource:
             self._places.setdefault(partition.partition, Place())
             partition.offset = self._offset(partition.partition)
             self._assigned.add(partition.partition)
-            self._stopped.discard(partition.partition)
+            self._pauses.forget(partition.partition)
         consumer.incremental_assign(partitions)
         self._gauge.settled = True
         self._errands.changed = True
@@ -180,7 +181,10 @@ class KafkaSource:
         if consumer is not self._consumer:
             return
         names = self._names(partition.partition for partition in partitions)
-        _log.warning("the group took partitions away: it had not heard of us for too long", partitions=names)
+        if not self._events.away:
+            _log.warning(
+                "the group took partitions away: it had not heard of us for too long", partitions=names
+            )
         self._gauge.settled = False
         self._forget(partitions)
 
@@ -233,38 +237,23 @@ class KafkaSource:
 
     def _consume(self, max_rows: int, timeout: float) -> list[Message]:
         """What came, at most `max_rows` with what was read ahead; for 0 rows a little is read ahead."""
-        self._pause(on=max_rows == 0 and len(self._ahead) >= _AHEAD)
+        full = max_rows == 0 and len(self._ahead) >= _AHEAD
+        self._pauses.tell(self._consumer, self._assigned, all_of_them=full)
         room = max_rows - len(self._ahead)
         return self._consumer.consume(max(room, 1), 0 if room <= 0 < max_rows else timeout)
-
-    def _pause(self, *, on: bool) -> None:
-        wanted = self._assigned if on else self._assigned & self._stopped
-        for change, numbers in (
-            (self._consumer.pause, wanted - self._paused),
-            (self._consumer.resume, self._paused - wanted),
-        ):
-            if numbers:
-                change([self._topic.place(number, OFFSET_INVALID) for number in numbers])
-        self._paused = set(wanted)
 
     def _take(self, got: list[Message]) -> None:
         """Heed what is no record, and put the rest to what was read ahead."""
         notes = [message for message in got if message.error()] if any(map(Message.error, got)) else []
         got = [message for message in got if not message.error()] if notes else got
-        self._note_begun(got)
+        note_begun(self._places, got)
         for note in notes:
             self._heed(note)
         self._ahead += got
-        if got and self._events.away:
+        if got:
             self._events.answered()
         if not got and self._events.refusal is not None:
             raise self._events.refusal
-
-    def _note_begun(self, got: Sequence[Message]) -> None:
-        new: dict[int | None, Place] = {n: place for n, place in self._places.items() if place.begun < 0}
-        for message in got if new else ():
-            if (place := new.pop(message.partition(), None)) is not None:
-                place.begun = message.offset() or 0
 
     def _heed(self, note: Message) -> None:
         """What the client says in a message's place."""
@@ -285,12 +274,19 @@ class KafkaSource:
 
     def _begin(self, number: int | None, lost: int | None) -> None:
         """The group has no offset for a partition, or there is nothing at the offset."""
-        if number in self._assigned:
-            known = self._offset(number) if lost is None else self._topic.offset_instead(number, lost)
-            if known == OFFSET_INVALID:
-                # asked again: the client may tell late what was so when the partition was ours before
-                known = self._topic.group_offset(number)
-            self._assign_again(number, known if known >= 0 else self._topic.first_offset(number))
+        if number not in self._assigned:
+            return
+        try:
+            offset = self._offset(number) if lost is None else self._instead(number, lost)
+            offset = self._topic.first_offset(number) if offset == OFFSET_INVALID else offset
+        except OutOfTouchError:  # the client tells again, once they are back
+            offset = OFFSET_INVALID if lost is None else lost
+        self._assign_again(number, offset)
+
+    def _instead(self, number: int, lost: int) -> int:
+        offset = self._topic.offset_instead(number, lost, self._topic.id.known)
+        self._places[number] = Place(begun=offset)
+        return offset
 
     def _hand_out(self, max_rows: int) -> Block | Idle:
         rows, self._ahead = self._ahead[:max_rows], self._ahead[max_rows:]

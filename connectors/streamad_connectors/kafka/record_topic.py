@@ -4,17 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from streamad.errors import InputError
+from streamad.ports import Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors, streamad_error
 from streamad_connectors.kafka.payloads import Beside, block_of, partition_name
+from streamad_connectors.kafka.topic_id import TopicId
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +42,7 @@ class RecordTopic:
 
     connection: Connection[Consumer]
     name: str
+    id: TopicId
     group: str
     start: Start
     on_lost: OnLost
@@ -40,23 +52,52 @@ class RecordTopic:
     beside: Beside
 
     def block(self, messages: Sequence[Message], ends: Mapping[int, int]) -> Block:
-        """See `block_of`."""
-        return block_of(self.name, messages, ends, self.record_bytes, self.beside)
+        """See `block_of`. Where the topic's id is known, cursors have it as ``topic_id``."""
+        block = block_of(self.name, messages, ends, self.record_bytes, self.beside)
+        if self.id.known is not None:
+            for cursor in block.cursors.values():
+                cursor["topic_id"] = self.id.known
+        return block
 
     def place(self, partition: int, offset: int) -> TopicPartition:
         """An offset in a partition, for the client."""
         return TopicPartition(self.name, partition, offset)
 
-    def group_offset(self, partition: int) -> int:
-        """The group's offset in a partition, below 0 where it has none; waits for what is pending."""
+    def group_place(self, partition: int) -> TopicPartition:
+        """The group's offset in a partition, below 0 where it has none; waits for what is pending.
+
+        Its metadata is the id of the topic that it was committed for.
+        """
         with kafka_errors("asking for the group's offsets", self.connection.events):
-            return self.connection.client.committed([self.place(partition, 0)], ASK_SECONDS)[0].offset
+            return self.connection.client.committed([self.place(partition, 0)], ASK_SECONDS)[0]
+
+    def offsets_of(self, positions: Positions, *, alone: bool) -> dict[int, int]:
+        """The offsets of positions, by partition.
+
+        Positions in a topic that was deleted are left out, as the group has others, unless it is `alone`.
+        """
+        found: dict[int, int] = {}
+        for name, cursor in positions.items():
+            number, offset = int(name.rpartition("/")[2]), int(cursor["offset"])
+            topic_id = cursor.get("topic_id")
+            if not self.id.is_another(topic_id):
+                found[number] = offset
+            elif alone:
+                found[number] = self.offset_instead(number, offset, topic_id)
+        return found
 
     def first_offset(self, partition: int) -> int:
-        """Where to begin in a partition for which the group has no offset; may be one of Kafka's `OFFSET_...`.
+        """Where to begin in a partition that was not read here yet; may be one of Kafka's `OFFSET_...`.
 
         Raises `InputError` where only the group's offset was to be taken.
         """
+        # Asked again: the client may tell late what was so when the partition was ours before.
+        if (known := self.group_place(partition).offset) >= 0:
+            return known
+        return self.start_offset(partition)
+
+    def start_offset(self, partition: int) -> int:
+        """Where to begin in a partition for which the group has no offset; as `first_offset`."""
         if partition not in self.partitions:  # its records came while we were reading
             return OFFSET_BEGINNING
         if self.start == "committed":
@@ -74,19 +115,49 @@ class RecordTopic:
         with kafka_errors(f"asking topic {self.name} for {moment}", self.connection.events):
             return self.connection.client.offsets_for_times([asked], ASK_SECONDS)[0].offset
 
-    def offset_instead(self, partition: int, lost: int) -> int:
+    def offset_instead(self, partition: int, lost: int, topic_id: str | None) -> int:
         """Where to go on in a partition that does not hold the offset `lost`; a warning tells of it.
 
-        Raises `InputError` where `on_lost` is to stop.
+        The offset is one of the topic with this id, if known: another one may have its name by now. Raises
+        `InputError` where `on_lost` is to stop.
         """
+        self.id.ask()
         first, end = self.bounds(partition)
+        topic = "the topic"
+        if self.id.is_another(topic_id):
+            topic = "the topic was deleted and made anew since then, and"
         name = partition_name(self.name, partition)
-        what = f"{name}@{lost} is to be read next, but the topic holds {first} up to {end} there"
+        what = f"{name}@{lost} is to be read next, but {topic} holds {first} up to {end} there"
         if self.on_lost == "stop":
             raise InputError(f"{what}; source.on_lost: earliest or latest would go on with these")
         going_on = first if self.on_lost == "earliest" else end
         _log.warning("records are lost", why=what, going_on_at=going_on)
         return going_on
+
+    def mend_group(self, asking: Connection[Consumer]) -> None:
+        """Where the group's offsets are of a topic that was deleted, commit those to go on from.
+
+        `asking` names the group without joining it, and waits for no pending offsets: those were committed for the
+        topic that there is. Raises `InputError` where `on_lost` is to stop.
+        """
+        places = [self.place(number, 0) for number in self.partitions]
+        try:
+            known = asking.client.committed(places, ASK_SECONDS)
+        except KafkaException:  # who joins the group hears why
+            return
+        instead = [
+            TopicPartition(
+                self.name,
+                place.partition,
+                self.offset_instead(place.partition, place.offset, place.metadata),
+                self.id.known or "",
+            )
+            for place in known
+            if place.offset >= 0 and self.id.is_another(place.metadata)
+        ]
+        if instead:
+            with suppress(KafkaException):  # refused in a group that has members: these have done it
+                asking.client.commit(offsets=instead, asynchronous=False)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """(offset of the first record, the offset behind all that may be read) of a partition."""

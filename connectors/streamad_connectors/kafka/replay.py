@@ -53,15 +53,17 @@ class KafkaReplay:
         if self._topic.start == "earliest":
             return first
         if self._topic.start == "committed":
-            found = self._topic.group_offset(number)
-            if found >= 0:
-                return self._within(number, found)
-        offset = self._topic.first_offset(number)
+            found = self._topic.group_place(number)
+            if found.offset >= 0:
+                return self._within(number, found.offset, found.metadata)
+        offset = self._topic.start_offset(number)
         return end if offset == OFFSET_END else offset
 
-    def _within(self, number: int, offset: int) -> int:
+    def _within(self, number: int, offset: int, topic_id: str | None) -> int:
         first, end = self._bounds[number]
-        return offset if first <= offset <= end else self._topic.offset_instead(number, offset)
+        if first <= offset <= end and not self._topic.id.is_another(topic_id):
+            return offset
+        return self._topic.offset_instead(number, offset, topic_id)
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End:
         """See `streamad.ports.Source.poll`."""
@@ -85,7 +87,7 @@ class KafkaReplay:
                 raise InputError(
                     f"{name} was read up to {cursor['offset']}, and is no partition of the topic now"
                 )
-            offsets[number] = self._within(number, cursor["offset"])
+            offsets[number] = self._within(number, cursor["offset"], cursor.get("topic_id"))
         self._spans = [_Span(n, self._starts[n], offset, self._bounds[n][1]) for n, offset in offsets.items()]
         self._ahead, self._bytes, self._current = [], 0, -1
 
@@ -139,7 +141,7 @@ class KafkaReplay:
         if error.code() == KafkaError._PARTITION_EOF:
             span.at = span.end
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            span.at = self._topic.offset_instead(span.number, offset or 0)
+            span.at = self._topic.offset_instead(span.number, offset or 0, self._topic.id.known)
             self._consumer.assign([self._topic.place(span.number, span.at)])
         elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # in no group, no right on one is needed
             self._topic.heed(error)

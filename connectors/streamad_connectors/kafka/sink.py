@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from streamad.errors import CommitAbortedError
 from streamad.ports import Commit, Positions
+from streamad.records.batch import Cursor
 from streamad_connectors.kafka.connection import PATIENCE, check_reachable, connect
 from streamad_connectors.kafka.deliveries import Committing, Deliveries
 from streamad_connectors.kafka.messages import Limits, messages
@@ -73,7 +74,7 @@ class SharedPlaces:
         owned = frozenset(self._member.owned)
         if lost := sorted(positions.keys() - owned):
             raise CommitAbortedError(f"{', '.join(lost)}: somebody else's by now")
-        return [_place(name, int(cursor["offset"])) for name, cursor in positions.items()]
+        return [_place(*position) for position in positions.items()]
 
 
 class KafkaSink:
@@ -132,9 +133,10 @@ class KafkaSink:
         return bool(said or offsets)
 
 
-def _place(partition: str, offset: int) -> TopicPartition:
+def _place(partition: str, cursor: Cursor) -> TopicPartition:
+    """The offset, with the topic's id as its metadata, if that is known."""
     topic, _, number = partition.rpartition("/")
-    return TopicPartition(topic, int(number), offset)
+    return TopicPartition(topic, int(number), int(cursor["offset"]), cursor.get("topic_id", ""))
 
 
 def open_sink(

@@ -21,6 +21,7 @@ from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.sampling import address, sample_topic
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
 from streamad_connectors.kafka.tail import KafkaTail
+from streamad_connectors.kafka.topic_id import TopicId
 
 _CONSUMER = {
     "session.timeout.ms": 10_000,
@@ -98,6 +99,9 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
         return _connect(options, context)
 
     topic = _topic(options, context, reconnect())
+    topic.id.ask()
+    if not alone:
+        _mend_group(topic, options, context)
     return KafkaSource(topic, reconnect, context.release, alone=alone)
 
 
@@ -118,7 +122,18 @@ def open_lookup(options: KafkaOptions, context: SourceContext) -> KafkaLookup:
 def _open(options: KafkaOptions, context: SourceContext) -> Source:
     if not context.bounded:
         return open_member(options, context, alone=True)
-    return KafkaReplay(_topic(options, context, _connect(options, context)))
+    topic = _topic(options, context, _connect(options, context))
+    topic.id.ask()
+    return KafkaReplay(topic)
+
+
+def _mend_group(topic: RecordTopic, options: KafkaOptions, context: SourceContext) -> None:
+    settings = consumer_settings(options, context.folder) | {"isolation.level": "read_uncommitted"}
+    asking = connect(options, Consumer, settings | {"group.id": topic.group})
+    try:
+        topic.mend_group(asking)
+    finally:
+        asking.client.close()
 
 
 def _connect(options: KafkaOptions, context: SourceContext) -> Connection[Consumer]:
@@ -141,6 +156,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
     return RecordTopic(
         connection=connection,
         name=options.topic,
+        id=TopicId(options, context.folder, options.topic),
         group=group_of(options, context),
         start=options.start,
         on_lost=options.on_lost,

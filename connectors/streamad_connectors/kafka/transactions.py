@@ -168,7 +168,8 @@ def _bounded(call: Callable[[], None], seconds: float) -> None:
 
     def run() -> None:
         try:
-            done.set_result(call())
+            call()
+            done.set_result(None)
         except KafkaException as error:
             done.set_exception(error)
 
