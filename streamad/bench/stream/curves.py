@@ -163,4 +163,4 @@ def _draw(axes: Any, panel: Panel) -> None:  # noqa: ANN401  # matplotlib may no
         middle = (np.arange(len(values)) + 0.5) / len(values)
         axes.plot(middle, values, color=_colour(place), linewidth=_weight(name), label=name, marker=".")
     axes.set(title=panel.title, xlabel="share of the stream", ylabel="average precision", ylim=(0, 1.02))
-    axes.legend(fontsize="x-small", loc="lower right")
+    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1))

@@ -27,16 +27,16 @@ _SRC_BYTES = _NUMBERS.index("src_bytes")
 
 
 class Forest(Unlabeled):
-    """An isolation forest of 100 trees, fitted on the first records and again every so many."""
+    """An isolation forest of 100 trees, fitted on the first records and, unless `once`, again every so many."""
 
-    def __init__(self, stream: Stream, seed: int) -> None:
-        self._x, self._seed = table_of(stream).x, seed
+    def __init__(self, stream: Stream, seed: int, *, once: bool = False) -> None:
+        self._x, self._seed, self._once = table_of(stream).x, seed, once
         self._fitted = 0
         self._fit(WARM_UP)
 
     def take(self, start: int, stop: int) -> NDArray[np.float64]:
         """See `Peer.take`."""
-        if start - self._fitted >= _EVERY:
+        if not self._once and start - self._fitted >= _EVERY:
             self._fit(start)
         scores: NDArray[np.float64] = -self._forest.score_samples(self._x[start:stop])
         return scores
@@ -48,14 +48,14 @@ class Forest(Unlabeled):
 
 
 class Lookup(Peer):
-    """What analysts said of the same protocol, service, flag and src_bytes; an isolation forest knows the rest.
+    """What analysts said of the same protocol, service, flag and src_bytes; an isolation forest ranks the rest.
 
-    It asks about what it has no verdict on.
+    The forest is fitted once. With `new_only` it asks about nothing that it has a verdict on, else by its score alone.
     """
 
-    def __init__(self, stream: Stream, seed: int) -> None:
+    def __init__(self, stream: Stream, seed: int, *, new_only: bool = False) -> None:
         table = table_of(stream)
-        self._forest = Forest(stream, seed)
+        self._forest, self._new_only = Forest(stream, seed, once=True), new_only
         columns = np.column_stack([table.codes, table.numbers[:, _SRC_BYTES]])
         self._key = np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)  # [n]
         self._verdicts = np.zeros(
@@ -73,4 +73,5 @@ class Lookup(Peer):
 
     def wishes(self, scores: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See `Peer.wishes`."""
-        return np.where(self._verdicts[self._key[rows]] == 0, scores[rows], -np.inf)
+        known = self._new_only & (self._verdicts[self._key[rows]] != 0)
+        return np.where(known, -np.inf, scores[rows])

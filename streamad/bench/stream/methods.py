@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ METHODS: Final[Mapping[str, Method]] = {
         lambda models, first, seed: models.RSHash(first.min(axis=0), first.max(axis=0), random_state=seed)
     ),
     "lookup": _peer(Lookup, "forests", labels=True),
+    "lookup, new only": _peer(functools.partial(Lookup, new_only=True), "forests", labels=True),
     "nearest label": _peer(Nearest, "supervised", labels=True),
     "extra trees": _peer(Trees, "supervised", labels=True),
     "logistic regression, river": _peer(Logistic, "one_by_one", labels=True),

@@ -11,7 +11,7 @@ from river.anomaly import HalfSpaceTrees
 from river.compose import Pipeline
 from river.forest import ARFClassifier
 from river.linear_model import LogisticRegression
-from river.preprocessing import MinMaxScaler
+from river.preprocessing import MinMaxScaler, StandardScaler
 
 from streamad.bench.stream.analyst import WARM_UP
 from streamad.bench.stream.peers import Unlabeled, table_of
@@ -58,11 +58,19 @@ class _River(Supervised):
 
 
 class Logistic(_River):
-    """River's logistic regression with its defaults."""
+    """River's logistic regression behind its StandardScaler, which needs no labels and so learns from all records."""
 
     def __init__(self, stream: Stream, seed: int) -> None:
         super().__init__(stream, seed)
-        self.model = LogisticRegression()
+        self._scaler = StandardScaler()
+        self.model = Pipeline(self._scaler, LogisticRegression())
+
+    def take(self, start: int, stop: int) -> NDArray[np.float64]:
+        """See `Peer.take`."""
+        scores = super().take(start, stop)
+        for record in _records(self.x[start:stop]):
+            self._scaler.learn_one(record)
+        return scores
 
 
 class AdaptiveForest(_River):
