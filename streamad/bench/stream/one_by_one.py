@@ -62,7 +62,7 @@ class Logistic(_River):
 
     def __init__(self, stream: Stream, seed: int) -> None:
         super().__init__(stream, seed)
-        self._scaler = StandardScaler()
+        self._scaler: Any = StandardScaler()
         self.model = Pipeline(self._scaler, LogisticRegression())
 
     def take(self, start: int, stop: int) -> NDArray[np.float64]:
