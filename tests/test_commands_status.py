@@ -22,6 +22,10 @@ COUNTERS = {
     "labels_applied": 1,
     "training": True,
     "failed_trainings": 3,
+    "drift": {
+        "alarms": {"bytes": 1, "service": 2},
+        "last": {"record": 1000, "field": "service", "kind": "share", "expected": 0.0102, "found": 0.0497},
+    },
     "unknown_fields": {"colour": 12},
     "progress": 0.25,
 }
@@ -97,6 +101,7 @@ def test_people_see_ten_lines(tmp_path, command, later):
         "alerts    1 kept, 1 to look at; p-value under 0.001",
         "labels    1 anomaly, 1 normal; 1 applied; 1 wait for their record",
         "model     version 2, training the next, 3 failed trainings",
+        "drift     service (share) 0.0497, usual 0.0102, at record 1,000; 3 so far",
         "ignored   unknown fields colour (12 times)",
     ]
 

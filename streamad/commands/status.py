@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _STALE_SECONDS = 30.0
 _FLOW = ("records_in", "scored", "rejected", "held", "in_flight")
 _COUNTERS = (
-    *_FLOW, "version", "threshold", "labels_applied", "training", "failed_trainings", "unknown_fields",
-    "progress",
+    *_FLOW, "version", "threshold", "labels_applied", "training", "failed_trainings", "drift",
+    "unknown_fields", "progress",
 )  # fmt: skip
 _FIELDS_NAMED = 5
 _PARTITIONS_NAMED = 8
@@ -93,6 +93,8 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "mutes", "{in_force:,} in force, {alerts:,} alerts not sent".format(**found["mutes"])
     yield "labels", _labels(found)
     yield "model", _model(found)
+    if found["drift"] and found["drift"]["last"]:
+        yield "drift", _drift(found["drift"])
     if found["unknown_fields"]:
         yield "ignored", _unknown(found["unknown_fields"])
 
@@ -119,6 +121,15 @@ def _model(found: Mapping[str, Any]) -> str:
     training = ", training the next" if found["training"] else ""
     failed = found["failed_trainings"] or 0
     return version + training + (f", {failed:,} failed trainings" if failed else "")
+
+
+def _drift(drift: Mapping[str, Any]) -> str:
+    """The last one, and how many there were."""
+    last, count = drift["last"], sum(drift["alarms"].values())
+    usual, now = screen.number(last["expected"]), screen.number(last["found"])
+    what = "" if last["kind"] == "level" else f" ({last['kind']})"
+    told = f"{screen.brief(last['field'])}{what} {now}, usual {usual}, at record {last['record']:,}"
+    return told + (f"; {count:,} so far" if count > 1 else "")
 
 
 def _unknown(fields: Mapping[str, int]) -> str:

@@ -39,7 +39,7 @@ _LEAST: Mapping[Kind, float] = {
     "rejected": 0.03,
 }
 """What no alarm is given for, however steady a figure was: moves of the bounded mean, or of a share."""
-_BURSTY = 1.6
+_BURSTY = 1.9
 """How much further than a level a share may move: rare values come in bursts, of which few were seen before."""
 _ALSO = 4
 """Further fields that an alarm names."""

@@ -30,7 +30,7 @@ class Window(Section):
 class DriftOptions(Section):
     """What counts as a drift of the feed, and whether models are trained for it."""
 
-    records: int = Field(default=4000, ge=40)
+    records: int = Field(default=4000, ge=400)
     """A change is called a drift once it lasted for so many records, which is soon enough to matter and longer than
     a burst."""
     limit: float = Field(default=3.2, gt=0)
