@@ -337,7 +337,33 @@ def test_an_analyst_needs_these_rights_and_no_others(cluster, command, monkeypat
     assert cluster.rows("labels")[-1]["event_id"] == event
     command("models", "show", *login)
     command("models", "promote", "2", *login)
+    (muted,) = command.rows("mute", "service == none", "--for", "1h", "--why", "x", *login)
+    command("mute", "--end", muted["id"], *login)
     assert command.rows("status", *login)[0]["trainer_active"]
+
+
+def test_alerts_of_all_partitions_are_folded_into_bursts_with_their_counts(cluster, command):
+    alerts = [one for one in cluster.rows("alerts") if "muted" not in one]
+    shown = [line.split("  ") for line in command.screen("alerts", "--limit", "0")]
+    repeats = [int(part.split()[1]) for line in shown for part in line if part.startswith("and ")]
+    assert len(shown) + sum(repeats) == len(alerts)
+    kinds = {tuple(one["record"][name] for name in ("protocol_type", "service", "flag")) for one in alerts}
+    assert len(kinds) <= len(shown) < len(alerts)
+
+
+def test_what_is_muted_stays_on_the_topic_with_its_mute_and_people_do_not_see_it(cluster, command):
+    (mute,) = command.rows("mute", "protocol_type in (tcp, udp, icmp)", "--for", "1h", "--why", "all of it")
+
+    def muted():
+        cluster.produce(cluster.lines[:50])
+        return [one["event_id"] for one in cluster.rows("alerts") if one.get("muted") == mute["id"]]
+
+    cluster.until(muted, "run")
+    command("mute", "--end", mute["id"])
+    found = set(muted())
+    assert found <= {one["event_id"] for one in command.rows("alerts", "--limit", "0")}
+    assert found.isdisjoint(row["event_id"] for row in command.rows("queue", "--limit", "10000"))
+    assert not any(event in line for line in command.screen("alerts", "--limit", "0") for event in found)
 
 
 def test_status_tells_of_lag_trainer_version_and_labels(cluster, command):

@@ -89,7 +89,8 @@ def _bursts_of(desk: Desk, config: Config, args: argparse.Namespace) -> None:
     """As `_bursts`, in a cluster, where a burst is what is read of it."""
     folds = clustered_folds(config)
     looked = max(args.limit, _LOOKED) if args.limit > 0 else 0
-    taken = folds.take(sound(Alert, desk.newest("alerts", looked)))
+    found = sound(Alert, desk.newest("alerts", looked))  # all of them are in order within a partition only
+    taken = folds.take(sorted(found, key=lambda alert: str(alert["scored_at"])))
     screen.remark(f"bursts among the newest {looked:,} alerts" if looked else "bursts among all alerts")
     _show_folds(taken[-args.limit :] if args.limit > 0 else taken)
     if args.follow:
