@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,8 +14,8 @@ MEASURES: Final = {
     "average precision": "average_precision",
     "AUROC": "auroc",
     "recall at 1 %": "recall_at_budget",
-    "mean recall of families": "family_recall",
-    "recall of held-back": "recall_unseen",
+    "same, mean of families": "family_recall",
+    "held-back families": "recall_unseen",
     "alert rate": "alert_rate",
 }
 """Columns of the table, and what they are called in a judgement."""
@@ -27,17 +27,25 @@ def grid_of(outcomes: Mapping[Cell, Outcome]) -> Grid:
     The outcomes are those of one stream and one number of labels.
     """
     methods = dict.fromkeys(cell.method for cell in outcomes)
-    lines = [_line(name, [o for c, o in outcomes.items() if c.method == name]) for name in methods]
+    shown = {
+        title: name
+        for title, name in MEASURES.items()
+        if any(getattr(outcome.judgement, name) is not None for outcome in outcomes.values())
+    }
+    lines = [
+        _line(method, [o for c, o in outcomes.items() if c.method == method], shown.values())
+        for method in methods
+    ]
     lines.sort(key=lambda line: -(line.figures[0].ours if line.figures[0] else 0))
     cell = next(iter(outcomes))
     title = f"{cell.stream}, {cell.labels or 'no'} labels"
-    return Grid(cell.stream, title, "medians over the seeds, second half", tuple(MEASURES), tuple(lines))
+    return Grid(cell.stream, title, "medians over the seeds, second half", tuple(shown), tuple(lines))
 
 
-def _line(method: str, outcomes: Sequence[Outcome]) -> Line:
+def _line(method: str, outcomes: Sequence[Outcome], names: Iterable[str]) -> Line:
     families = np.median([outcome.judgement.families_found for outcome in outcomes])
-    label = f"{method} ({families:g} families)" if families else method
-    return Line(label, tuple(_figure(outcomes, name) for name in MEASURES.values()))
+    label = f"{method} (found {families:g})" if families else method
+    return Line(label, tuple(_figure(outcomes, name) for name in names))
 
 
 def _figure(outcomes: Sequence[Outcome], name: str) -> Figure | None:
