@@ -152,7 +152,8 @@ def test_a_clock_that_went_back_makes_no_negative_age(tmp_path, command, later):
 
 def test_the_unknown_fields_met_most_often_are_named_harmlessly(tmp_path, command, later):
     fields = {f"f{n}": n for n in range(1, 8)} | {HOSTILE[:11]: 99}
-    beat(tmp_path, unknown_fields=fields, progress=None, version=None, training=False, failed_trainings=0)
+    quiet = {"progress": None, "version": None, "training": False, "failed_trainings": 0, "drift": None}
+    beat(tmp_path, unknown_fields=fields, **quiet)
     later(1)
     most = "(99 times), f7 (7 times), f6 (6 times), f5 (5 times), f4 (4 times) and 3 more"
     assert command.screen("status")[-2:] == [
