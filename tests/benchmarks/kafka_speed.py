@@ -4,7 +4,9 @@
 
 The broker is on one core and the scorer on the other; records are KDDCUP99's as JSON of about 800 bytes in six
 partitions. The bare loop consumes, decodes, encodes and scores, and keeps nothing. For each of two detectors, five
-VAEs and one MLP: the bare loop, a scorer that delivers exactly once, and one that delivers at least once.
+VAEs and one MLP: the bare loop, a scorer that delivers exactly once, and one that delivers at least once. Beside the
+records a second of time there are those a second of processor time, all threads together, which other work on the
+machine hardly changes: what a core of its own would do.
 """
 
 from __future__ import annotations
@@ -60,14 +62,14 @@ def _as_json(values, texts):
     return json.dumps({name: text if name in texts else json.loads(text) for name, text in named}).encode()
 
 
-def fill(broker, topic, count):
+def fill(broker, topic, count, partitions=PARTITIONS):
     producer = Producer(
         {"bootstrap.servers": broker.bootstrap, "queue.buffering.max.messages": 500_000, "linger.ms": 20}
     )
     for number, value in enumerate(payloads(count)):
         while True:
             try:
-                producer.produce(topic, value, partition=number % PARTITIONS)
+                producer.produce(topic, value, partition=number % partitions)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -101,7 +103,7 @@ def train(config, folder, name):
 
 
 def bare(config, broker, topic, count):
-    """Records a second on the core that this process is on."""
+    """Records a second of time, and of processor time, on the core that this process is on."""
     job = Job("run", config)
     opened, loaded = member(job), load_config(config)
     source, sink, updates = opened.plugin.open_scorer(opened.state, opened.source, opened.context)
@@ -116,7 +118,7 @@ def bare(config, broker, topic, count):
     settings = consumer_settings(KafkaClient(brokers=broker.bootstrap), Path())
     consumer = Consumer(settings | {"group.id": "bare", "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    done, began = 0, 0.0
+    done, began, used = 0, 0.0, 0.0
     while done < count:
         messages = consumer.consume(BATCH, 0.05)
         if not messages:
@@ -124,32 +126,45 @@ def bare(config, broker, topic, count):
         batch = decoder.decode(block_of(topic, messages, {}, 1 << 20, Beside()), done)
         values = [dictionary.values(field) for field in range(len(loaded.schema_.categories))]
         model.score(model.encoder.bind(values).encode(batch.numbers, batch.codes))
-        began = began or time.perf_counter()
+        if not done:
+            began, used, first = time.perf_counter(), time.process_time(), len(batch)
         done += len(batch)
+    took, used = time.perf_counter() - began, time.process_time() - used
     consumer.close()
-    return (count - BATCH) / (time.perf_counter() - began)
+    return (done - first) / took, (done - first) / used
 
 
-def scorer(config, broker, topic, name, folder):
-    """Records a second from the first commit that is seen to the last."""
+def used_by(process):
+    """Processor seconds of all its threads so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def scorer(config, broker, topic, name, folder, look=lambda _process: None):
+    """Records a second of time, and of processor time, from the first commit that is seen to the last.
+
+    `look` is called with the process all along.
+    """
     log = folder / f"{name}.log"
     process = start("run", config, log=log)
     os.sched_setaffinity(process.pid, {1})
     ends = sum(end_offsets(broker, topic).values())
     looking = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": name})
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    places = [TopicPartition(topic, number) for number in end_offsets(broker, topic)]
     seen = []
-    while not seen or seen[-1][1] < ends:
+    while not seen or seen[-1][-1] < ends:
         time.sleep(0.1)
         assert process.poll() is None, log.read_text()
+        look(process)
         at = sum(max(place.offset, 0) for place in looking.committed(places, 10))
-        if at and (not seen or at > seen[-1][1]):
-            seen.append((time.perf_counter(), at))
+        if at and (not seen or at > seen[-1][-1]):
+            seen.append((time.perf_counter(), used_by(process), at))
     looking.close()
     process.terminate()
     process.wait(30)
-    (first, low), (last, high) = seen[0], seen[-1]
-    return (high - low) / max(last - first, 1e-9)
+    first, last = seen[0], seen[-1]
+    done = last[-1] - first[-1]
+    return done / max(last[0] - first[0], 1e-9), done / max(last[1] - first[1], 1e-9)
 
 
 def main(count):
@@ -170,8 +185,12 @@ def main(count):
             os.sched_setaffinity(0, {0, 1})
             for delivery, config in configs.items():
                 found[delivery] = scorer(config, broker, topic, f"{short}-{delivery}", folder)
-            ratio = found["exactly_once"] / found["bare loop"]
-            say(json.dumps({detector: {k: round(v) for k, v in found.items()} | {"ratio": round(ratio, 3)}}))
+            for number, kind in enumerate(("a second", "a processor second")):
+                rates = {name: round(rate[number]) for name, rate in found.items()}
+                ratio = round(rates["exactly_once"] / rates["bare loop"], 3)
+                load = round(os.getloadavg()[0], 1)
+                told = {"detector": detector, "records": kind, **rates, "ratio": ratio, "load average": load}
+                say(json.dumps(told))
 
 
 if __name__ == "__main__":
