@@ -120,7 +120,7 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     if mishaps:  # no labels, and nothing that would change scores
         end(trainer)
     scorers = Scorers(setting.folder, config, told.scorers, setting.rng)
-    if not scorers.wait(lambda: not lag(broker, feed.topic, setting.folder.name), 120):
+    if not scorers.wait(lambda: not lag(broker, feed.topic, setting.folder.name), 300):
         sys.exit("the scorers do not begin")
     watch = Watch(broker, setting.topics["alerts"])
     helpers = (
@@ -132,12 +132,13 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
         helper.start()
     feed.appended.clear()
     rate = len(setting.lines) / setting.seconds
-    sending = threading.Thread(target=feed.send, args=(setting.lines, rate))
+    done, began = Disturbance(setting, scorers, kills), time.monotonic()
+    sending = threading.Thread(target=feed.send, args=(setting.lines, rate, done.ahead))
     sending.start()
-    done = Disturbance(setting, scorers, kills)
     done.run(told.frozen if mishaps else None)
     while sending.is_alive():
         scorers.rest(0.5)
+    seconds = time.monotonic() - began
     await_end(broker, feed.topic, setting.folder.name, scorers)
     scorers.rest(2)
     for helper in reversed(helpers):
@@ -145,7 +146,7 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     scorers.end()
     if not mishaps:
         end(trainer)
-    outcome = Outcome(f"{title}: {len(setting.lines):,} records at {rate:,.0f} a second")
+    outcome = Outcome(f"{title}: {len(setting.lines):,} records in {seconds:.0f} s")
     done.tell(outcome, watch.seen)
     return published, outcome
 

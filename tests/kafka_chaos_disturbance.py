@@ -12,6 +12,8 @@ from processes import say
 
 LATE, WOKEN = 20.0, 30.0
 """The bars, in seconds: an alert's delay around a kill, and a woken scorer's first commit."""
+_PATIENCE = 240.0
+"""Seconds until a kill that does not come about is given up."""
 
 
 class Disturbance:
@@ -22,21 +24,26 @@ class Disturbance:
         self._landed = []  # (step, incident)
         self._others = []
         self._woken = None
-        self._mishaps = False
+        self._mishaps, self._done = False, 0
 
     def run(self, frozen):
         """Kill; with seconds to be `frozen`, restart the broker after a third and freeze after two thirds of it."""
         self._mishaps = frozen is not None
-        until = time.monotonic() + self._setting.seconds
         for number in range(self._kills):
             if self._mishaps and number == self._kills // 3:
                 self._restart()
             if self._mishaps and number == 2 * self._kills // 3:
                 self._freeze(frozen)
-            pause = (until - time.monotonic()) / (self._kills - number + 1)
-            self._scorers.rest(max(2.0, pause * self._setting.rng.uniform(0.6, 1.1)))
-            while not self._kill() and (self._behind() or time.monotonic() < until):
-                self._scorers.rest(0.5)
+            self._scorers.rest(
+                self._setting.seconds / (self._kills + 1) * self._setting.rng.uniform(0.6, 1.1)
+            )
+            self._scorers.wait(self._kill, _PATIENCE)
+            self._done = number + 1
+        self._done = self._kills + 1
+
+    def ahead(self, number):
+        """Whether a record's turn comes only after kills that are still to come."""
+        return number * (self._kills + 1) > len(self._setting.lines) * (self._done + 1)
 
     def _behind(self):
         setting = self._setting

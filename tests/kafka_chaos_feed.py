@@ -14,7 +14,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, Topic
 from conftest import DATA
 from kafka_topics import end_offsets
 
-POISON_EVERY = 1000
+POISON_EVERY, TOGETHER = 1000, 50
 LABEL_SECONDS, LABELS = 4.0, 4
 """So many are given every so many seconds."""
 
@@ -51,9 +51,10 @@ class Feed:
         self.appended = {}
         """Position -> seconds since the epoch."""
 
-    def send(self, lines, rate=None):
-        """All at once, or so many a second. Returns when the broker has them."""
-        before, began = len(self.sent), time.monotonic()
+    def send(self, lines, rate=None, ahead=lambda _number: False):
+        """All at once, or so many a second, and a tenth of that while it is `ahead` of what is done meanwhile. Returns
+        when the broker has them."""
+        before, due = len(self.sent), time.monotonic()
         for number, line in enumerate(lines):
             self._producer.produce(
                 self.topic,
@@ -61,9 +62,10 @@ class Feed:
                 partition=number % self._partitions,
                 on_delivery=partial(self._delivered, line),
             )
-            if number % 50 == 0:
-                self._producer.poll(0)
-                time.sleep(max(0.0, began + number / rate - time.monotonic()) if rate else 0)
+            if rate and number % TOGETHER == 0:
+                due = max(due + TOGETHER / rate * (10 if ahead(number) else 1), time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
+            self._producer.poll(0)
         self._producer.flush()
         assert len(self.sent) == before + len(lines), "not everything was stored"
 

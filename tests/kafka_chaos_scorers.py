@@ -90,8 +90,8 @@ class Scorers:
         return [name for name in self._processes if moments(self.said(name), "committed")]
 
     def kill(self, seconds=15.0):
-        """Name and step of one that ended within a commit, or None where none did in time."""
-        if not (working := self.working()):
+        """Name and step of one that ended within a commit, or None where none did in time, or all others are down."""
+        if len(working := self.working()) < min(2, len(self._processes)):
             return None
         name = self._rng.choice(working)
         process = self._processes[name]
@@ -105,7 +105,8 @@ class Scorers:
     def freeze(self, seconds):
         """Freeze one for so long within a commit: name, when, and the seconds from its waking to its next commit; the
         last is None where none came in a minute."""
-        self.wait(self.working, 60)
+        if not self.wait(self.working, 240):
+            return "none", time.time(), None
         name = self._rng.choice(self.working())
         process = self._processes[name]
         process.send_signal(signal.SIGUSR2)
@@ -115,7 +116,7 @@ class Scorers:
         self.rest(seconds)
         process.send_signal(signal.SIGCONT)
         woken = time.time()
-        self.wait(lambda: moments(self.said(name), "committed")[-1] > woken, 60)
+        self.wait(lambda: moments(self.said(name), "committed")[-1:] > [woken], 60)
         later = [moment for moment in moments(self.said(name), "committed") if moment > woken]
         return name, at, later[0] - woken if later else None
 

@@ -66,7 +66,11 @@ class Traffic(threading.Thread):
             number += 1
         producer.flush()
 
-    def end(self):
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
         self._over.set()
         self.join()
 
@@ -123,30 +127,36 @@ def test_labels_move_alike_records_within_a_second_and_a_version_scores_within_t
     odd, usual = (
         next(line for line in lines if line.endswith(b",normal.") == normal) for normal in (False, True)
     )
-    traffic = Traffic(cluster, (odd, usual))
     for name, scorer in zip("ab", scorers, strict=True):
-        wait_for(lambda name=name: "model_active" in cluster.said(name), scorer, seconds=120)
+        wait_for(lambda name=name: "model_active" in cluster.said(name), scorer, seconds=240)
     cluster.await_end()
-    traffic.start()
+    with Traffic(cluster, (odd, usual)):
+        steps = label_one_by_one(cluster, odd, usual)
+        wait_for(lambda: '"version": 2, "at_record"' in cluster.said("a"), trainer, seconds=240)
+        time.sleep(3)
+    cluster.await_end()
+    assert_labels_followed(cluster, odd, steps)
+    assert_version_followed(cluster)
+
+
+def label_one_by_one(cluster, odd, usual):
+    """Labels of records like these, each some seconds after the one before; then two more, so that a training begins."""
     time.sleep(3)
-    like_odd = next(a["record"] for a in cluster.values("alerts") if is_of(a["record"], odd))
-    like_usual = next(a["record"] for a in cluster.values("alerts") if is_of(a["record"], usual))
-    given, steps = 0, []
+    alerts = cluster.values("alerts")
+    like_odd, like_usual = (
+        next(alert["record"] for alert in alerts if is_of(alert["record"], line)) for line in (odd, usual)
+    )
+    steps = []
     for record, verdict, way in (
         (like_usual, "normal", 0),
         (like_odd, "anomaly", 1),
         (like_odd, "anomaly", 1),
         (like_odd, "normal", -1),
     ):
-        steps.append(Step(give(cluster, record, [verdict], given), given := given + 1, way))
+        steps.append(Step(give(cluster, record, [verdict], len(steps)), len(steps) + 1, way))
         time.sleep(3)
-    give(cluster, like_usual, ["normal"] * 2, given)
-    wait_for(lambda: '"version": 2, "at_record"' in cluster.said("a"), trainer, seconds=120)
-    time.sleep(3)
-    traffic.end()
-    cluster.await_end()
-    assert_labels_followed(cluster, odd, steps)
-    assert_version_followed(cluster)
+    give(cluster, like_usual, ["normal"] * 2, len(steps))
+    return steps
 
 
 def is_of(record, line):
@@ -205,9 +215,9 @@ def test_another_trainer_is_active_soon_after_a_kill_with_its_window_read_again(
     cluster = make_cluster(http={"listen": "127.0.0.1:0"})
     cluster.feed(lines[:WINDOW])
     first = cluster.start("trainer")
-    wait_for(lambda: "model_active" in cluster.said("trainer"), first, seconds=120)
+    wait_for(lambda: "model_active" in cluster.said("trainer"), first, seconds=240)
     other = cluster.start("trainer-2")
-    wait_for(lambda: '"port"' in cluster.said("trainer-2"), other)
+    wait_for(lambda: '"port"' in cluster.said("trainer-2"), other, seconds=240)
     time.sleep(3)
     began = time.monotonic()
     cluster.kill("trainer")
@@ -226,21 +236,20 @@ def test_a_trainer_that_was_frozen_and_replaced_publishes_nothing_when_it_is_wok
     cluster = make_cluster()
     cluster.feed(lines[:WINDOW])
     frozen = cluster.start("trainer")
-    wait_for(lambda: "model_active" in cluster.said("trainer"), frozen, seconds=120)
-    traffic = Traffic(cluster, lines[:2])  # without records there would be nothing to publish
-    traffic.start()
+    wait_for(lambda: "model_active" in cluster.said("trainer"), frozen, seconds=240)
     other = cluster.start("trainer-2")
-    time.sleep(8)
-    cluster.kill("trainer", signal.SIGSTOP)
-    wait_for(lambda: "model_active" in cluster.said("trainer-2"), other, seconds=60)
-    cluster.kill("trainer-2", signal.SIGSTOP)  # so that whatever is said now is said by the first
-    before = {
-        name: end_offsets(cluster.broker, cluster.topics[name]) for name in ("models", "control", "labels")
-    }
-    cluster.kill("trainer", signal.SIGCONT)
-    time.sleep(5)
-    after = {name: end_offsets(cluster.broker, cluster.topics[name]) for name in before}
-    cluster.kill("trainer-2", signal.SIGCONT)
-    traffic.end()
+    with Traffic(cluster, lines[:2]):  # without records there would be nothing to publish
+        time.sleep(8)
+        cluster.kill("trainer", signal.SIGSTOP)
+        wait_for(lambda: "model_active" in cluster.said("trainer-2"), other, seconds=240)
+        cluster.kill("trainer-2", signal.SIGSTOP)  # so that whatever is said now is said by the first
+        before = {
+            name: end_offsets(cluster.broker, cluster.topics[name])
+            for name in ("models", "control", "labels")
+        }
+        cluster.kill("trainer", signal.SIGCONT)
+        time.sleep(5)
+        after = {name: end_offsets(cluster.broker, cluster.topics[name]) for name in before}
+        cluster.kill("trainer-2", signal.SIGCONT)
     assert after == before
     assert "no longer the active one" in cluster.said("trainer")
