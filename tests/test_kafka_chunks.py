@@ -29,6 +29,7 @@ from streamad_connectors.kafka.control import (
     write_reference,
 )
 from streamad_connectors.kafka.ledger import Ledger
+from streamad_connectors.kafka.order import Order
 from streamad_connectors.kafka.promotions import Promotions
 from structlog.testing import capture_logs
 
@@ -297,6 +298,46 @@ def test_the_last_versions_are_kept_and_the_one_in_force_until_now():
     assert ledger.expired(4, 2) == [description(2)]
     ledger.enter(version_key(2), None)
     assert (ledger.expired(4, 2), ledger.last, sorted(ledger.versions)) == ([], 3, [1, 3])
+
+
+def test_versions_that_are_pinned_are_kept_beside_the_last_ones():
+    ledger = Ledger(None, LIMIT)
+    published(ledger, 1, 2, 3, 4)
+    assert ledger.expired(5, 2, pinned=(1, 3, 99)) == [description(2)]
+
+
+def said(key, version, order, signed=KEY):
+    """A message of control: its key and value."""
+    return key, write_description("promoted", description(version), signed, order)
+
+
+def test_a_promotion_that_somebody_says_again_does_not_count():
+    ledger = Ledger(KEY, LIMIT)
+    first, second = said(PROMOTED, 1, 100), said(PROMOTED, 2, 200)
+    for message, promoted in (
+        (first, 1),
+        (second, 2),
+        (first, 2),
+        (second, 2),
+        (said(PROMOTED, 1, 300, signed=b"another key"), 2),
+        (said(PROMOTED, 1, 200 + 1), 1),
+    ):
+        ledger.enter(*message)
+        assert ledger.promoted == promoted
+
+
+def test_orders_grow_whatever_the_clock_says(monkeypatch):
+    order = Order()
+    monkeypatch.setattr("streamad_connectors.kafka.order.time.time_ns", lambda: 5_000_000_000)
+    assert order.next(PROMOTED) == 5000
+    order.take(*said(PROMOTED, 1, 9000))
+    assert (order.next(PROMOTED), order.next(b"wanted")) == (9001, 5000)
+    with pytest.raises(DamagedError, match="said before what is in force"):
+        order.take(*said(PROMOTED, 1, 8999))
+    for odd in (b"-1", b"1.5", b"true", b'"9"', b"null"):
+        value = said(PROMOTED, 1, 9001)[1].replace(b'"order":9001', b'"order":' + odd)
+        with pytest.raises(DamagedError, match="its order is no number"):
+            order.take(PROMOTED, value)
 
 
 def test_what_is_unsigned_or_no_message_changes_nothing():

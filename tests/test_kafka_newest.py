@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions
-from kafka_topics import admin, produce, read_all
+from kafka_topics import admin, produce
 from kafka_updates_help import active, files, new_topics, options, promoted, reading, wait_for_news
 from streamad_connectors.kafka.control import write_request
 from streamad_connectors.kafka.newest import Newest
@@ -89,21 +89,23 @@ def test_an_empty_topic_has_no_newest(broker, topics):
     reader.close()
 
 
-def asked(broker, topic, version, **more):
-    """Somebody asks for a version; where that lies."""
-    produce(broker, topic, [write_request(version, "2026-01-01T00:00:00Z", more.get("key"))], keys=["wanted"])
-    return read_all(broker, topic)[-1].offset
+def asked(broker, topic, version, order=0, key=None):
+    """Somebody asks for a version; the order of it."""
+    request = write_request(version, "2026-01-01T00:00:00Z", key, order)
+    produce(broker, topic, [request], keys=["wanted"])
+    return order
 
 
 def test_a_request_is_told_until_it_is_answered_and_an_answer_is_for_all_before_it(broker):
     with new_topics(broker) as names, active(broker, names) as trainer:
         for version in (1, 2):
             trainer.publish(version, files(version))
-        first = asked(broker, names.control, 1)
+        first = asked(broker, names.control, 1, order=100)
         with reading(broker, names) as updates:
             assert updates.poll() == [promoted(2), Wanted(first, 1, "2026-01-01T00:00:00Z")]
             assert updates.poll() == []
-            second = asked(broker, names.control, 9)
+            second = asked(broker, names.control, 9, order=200)
+            asked(broker, names.control, 1, order=100)  # said again by somebody
             assert wait_for_news(updates, seconds=SECONDS) == [Wanted(second, 9, "2026-01-01T00:00:00Z")]
             with pytest.raises(UserError, match=r"^version 9 is not kept: these are: 1, 2$"):
                 trainer.promote(9, answers=second)

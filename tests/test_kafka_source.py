@@ -514,6 +514,22 @@ def test_a_renewed_member_leaves_joins_again_and_goes_on_from_the_offsets_of_the
     assert member.group_metadata() != identity
 
 
+def test_a_member_that_is_told_nothing_for_long_tries_another_client(feed, monkeypatch):
+    one = feed()
+    one.produce([b"a"] * 10, partition=0)
+    member = one.member()
+    polled(member, some(10))
+    before = member._consumer
+    member._gauge.unsettle()  # as when the group took the partitions away
+    assert isinstance(member.poll(10, 0.05), Idle)
+    assert member._consumer is before
+    monkeypatch.setattr("streamad_connectors.kafka.gauge._STUCK_SECONDS", 0.0)
+    assert member.poll(10, 0.05) == Revoked((one.name(0),))
+    monkeypatch.undo()
+    assert one.places(polled(member, some(10))) == places(0, 10)
+    assert member._consumer is not before
+
+
 def test_alone_the_positions_named_win_over_the_offsets_of_the_group_and_nothing_is_revoked(feed):
     one = feed(2)
     for number in (0, 1):

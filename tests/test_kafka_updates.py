@@ -12,12 +12,14 @@ from kafka_broker import Borrowed
 from kafka_java import free_ports
 from kafka_topics import delete_topics, produce, read_all
 from kafka_updates_help import (
+    HERE,
     active,
     admin_connection,
     change,
     files,
     first_news,
     new_topics,
+    options,
     promoted,
     reading,
     topics_named,
@@ -28,6 +30,7 @@ from streamad_connectors.kafka.chunks import describe, to_json
 from streamad_connectors.kafka.connection import check_reachable
 from streamad_connectors.kafka.control import PROMOTED, write_description, write_reference
 from streamad_connectors.kafka.topics import check, create_missing
+from streamad_connectors.kafka.updates import KafkaUpdates
 from structlog.testing import capture_logs
 
 from streamad.errors import UserError, WorldError
@@ -36,6 +39,8 @@ from streamad.ports import GivenLabel, Reference
 pytestmark = pytest.mark.kafka
 
 KEY = b"a key that nobody knows"
+LATER = 10**15
+"""The order of a message that nobody has said before."""
 
 
 @pytest.fixture
@@ -186,7 +191,7 @@ def test_of_a_version_that_is_damaged_or_gone_one_warning_is_given_and_the_one_b
         with capture_logs() as logs:
             for version, (offsets, _) in bad.items():
                 damaged = value._replace(version=version, offsets=tuple(offsets))
-                control(broker, names, write_description("promoted", damaged, None))
+                control(broker, names, write_description("promoted", damaged, None, LATER))
                 wait_for_warning(updates, logs, version)
         assert warnings(logs) == [("promotion", version, reason) for version, (_, reason) in bad.items()]
     with capture_logs() as logs:
@@ -209,7 +214,7 @@ def test_a_chunk_that_compaction_removed_is_noticed(broker, names):
     kept = [record.offset for record in read_all(broker, names.models)]
     assert kept == [0, 1, 2, 4, 5, 6]  # as compaction does, the end of a transaction leaves a gap
     gone = describe(3, files(1), [0, 1, 2])._replace(offsets=(0, 1, 3))
-    control(broker, names, write_description("promoted", gone, None))
+    control(broker, names, write_description("promoted", gone, None, LATER))
     with capture_logs() as logs:
         assert first_news(broker, names) == [promoted(2)]
     assert warnings(logs) == [("promotion", 3, "a chunk of it was removed")]
@@ -282,6 +287,46 @@ def test_with_a_signing_key_only_what_it_signed_counts_and_of_each_other_version
         ("promotion", 3, "its signature is not that of the signing key"),
     ]
     assert first_news(broker, names) == [promoted(3)]
+
+
+def test_with_a_signing_key_nothing_counts_that_was_signed_for_an_earlier_time(broker, names):
+    with active(broker, names, key=KEY) as trainer, reading(broker, names, key=KEY) as updates:
+        for version in (1, 2):
+            trainer.publish(version, files(version))
+            trainer.calibrate(Reference(2, 0.1 * version, b""))
+        assert updates.poll() == [promoted(2), Reference(2, 0.2, b"")]
+        old = {
+            record.key: record.value for record in reversed(read_all(broker, names.control)) if record.value
+        }
+        with capture_logs() as logs:
+            produce(
+                broker, names.control, [old[b"promoted"], old[b"reference"]], keys=["promoted", "reference"]
+            )
+            give(broker, names, label(1, "normal"))
+            assert wait_for_news(updates) == [GivenLabel(0, label(1, "normal"))]
+            wait_for_warning(updates, logs, 1)
+            assert first_news(broker, names, key=KEY)[-2:] == [promoted(2), Reference(2, 0.2, b"")]
+        before = "it was said before what is in force, and somebody has said it again"
+        assert warnings(logs)[:2] == [("promotion", 1, before), ("reference", 2, before)]
+        trainer.promote(1)
+        assert wait_for_news(updates) == [promoted(1)]
+    with active(broker, names, key=KEY) as other:
+        assert other.last_version() == 2
+        other.promote(2)
+    assert first_news(broker, names, key=KEY)[-2:] == [promoted(2), Reference(2, 0.2, b"")]
+
+
+def test_after_brokers_were_away_what_is_read_goes_on_where_it_was(broker, names):
+    given = options(broker)
+    updates = KafkaUpdates(given, HERE, names)
+    give(broker, names, label(1, "normal"), label(2, "normal"))
+    assert len(updates.poll()) == 2
+    for number in (3, 4):
+        given.absence.begin()
+        given.absence.end()
+        give(broker, names, label(number, "anomaly"))
+        assert wait_for_news(updates) == [GivenLabel(number - 1, label(number, "anomaly"))]
+    updates.close()
 
 
 # ---- what is not there

@@ -342,6 +342,12 @@ def test_files_of_surplus_versions_go_but_never_the_active_one_or_its_parent(sto
         store.ask("promote", 3)
 
 
+def test_files_of_versions_that_are_pinned_stay(store, tmp_path):
+    for number in range(1, 7):
+        store.put_version({"number": number})
+    assert store.prune(KeepOptions(versions=2, pinned=(2, 9)), tmp_path).versions == (1, 3, 4)
+
+
 def test_starting_anew_forgets_everything_but_the_labels(tmp_path):
     with open_store(tmp_path, made_by="replay") as store:
         store.commit(full_commit(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -50,7 +50,7 @@ class Wanted:
     """What somebody at a desk asks the active trainer for."""
 
     number: int
-    """Its place in the order of requests: an answer is one to all before it too."""
+    """Grows from request to request: an answer is one to all before it too."""
     version: int
     """To be promoted."""
     asked_at: str
@@ -160,5 +160,7 @@ class ClusterContext:
     window_records: int
     """Records that a trainer's window holds: where its source begins."""
     keep_versions: int
+    pinned_versions: Collection[int] = ()
+    """Kept beside the last `keep_versions`."""
     on_step: Callable[[str], None] = lambda _step: None
     """Told the name of each step of a commit; the crash tests kill the process in it."""

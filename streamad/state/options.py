@@ -34,4 +34,7 @@ class KeepOptions(Section):
     alerts: Duration = 90 * 86400
     rejected: Duration = 7 * 86400
     versions: int = Field(default=10, ge=2)
+    """The last so many."""
+    pinned: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Versions that stay beside these, so that one can go back to them at any time."""
     max_gb: float = Field(default=10.0, gt=0)

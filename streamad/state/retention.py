@@ -40,7 +40,7 @@ def prune(db: sqlite3.Connection, keep: KeepOptions, artifacts: Path, now: int) 
     with transaction(db):
         alerts = _drop(db, "alerts", "scored_at", now - keep.alerts * SECOND, early=over)
         rejected = _drop(db, "rejected", "arrived_at", now - keep.rejected * SECOND, early=over)
-        removed = tuple(versions.surplus(db, keep.versions))
+        removed = tuple(versions.surplus(db, keep.versions, keep.pinned))
         for number in removed:
             versions.mark_removed(db, number)
     for number in removed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,11 +116,11 @@ def dismiss(db: sqlite3.Connection, request_ids: Sequence[int]) -> None:
     db.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in request_ids])
 
 
-def surplus(db: sqlite3.Connection, keep: int) -> list[int]:
-    """The versions whose files may go: all but the newest `keep`, the active one and its parent."""
+def surplus(db: sqlite3.Connection, keep: int, pinned: Collection[int] = ()) -> list[int]:
+    """The versions whose files may go: all but the newest `keep`, those `pinned`, the active one and its parent."""
     known = [version for version in every(db) if version.kept]
     active = next((version for version in known if version.status == "active"), None)
-    spared = {active.number, active.parent} if active else set()
+    spared = {*pinned, *((active.number, active.parent) if active else ())}
     return [version.number for version in known[:-keep] if version.number not in spared]
 
 

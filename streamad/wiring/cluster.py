@@ -126,6 +126,7 @@ def member(job: Job) -> Member:
         open_source=lambda: source_plugin.open(source, reading),
         window_records=config.training.window.records,
         keep_versions=config.keep.versions,
+        pinned_versions=config.keep.pinned,
         on_step=lambda step: job.on_step(f"sink.{step}"),
     )
     state = validated(job.config, plugin.options, config.state, "state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NoReturn
@@ -22,6 +23,9 @@ from streamad.wiring.cluster import Member, scratch
 log = structlog.get_logger()
 
 _ACTIVE_SECONDS, _AGAIN_SECONDS = 1.0, 1.0
+
+_AFRESH_SECONDS = 300.0
+"""So long one stands by with the same connections: one that is cut off unheard would do so for ever."""
 
 Opened = tuple[Source, Updates, Publisher, Lookup]
 
@@ -62,11 +66,17 @@ def _opened(member: Member) -> Iterator[Opened]:
 
 
 def _stand_by(member: Member, publisher: Publisher) -> int | None:
-    """The highest number published, once this trainer is the active one; None where it was stopped before."""
+    """The highest number published, once this trainer is the active one; None where it was stopped before.
+
+    Raises `OutOfTouchError` where that takes long.
+    """
+    began = time.monotonic()
     while (last := last_version(publisher)) is None:
         member.job.on_status(lambda: {"state": "standing_by"})
         if member.job.stop.is_set():
             return None
+        if time.monotonic() - began > _AFRESH_SECONDS:
+            raise OutOfTouchError("another trainer is the active one, or none is heard of")
     return last
 
 

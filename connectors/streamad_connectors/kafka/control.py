@@ -7,13 +7,14 @@ key                    value
 ``version/000007``     the same of each version that is kept, so that one can go back to it
 ``reference``          a version's newest calibration: a line of JSON, then safetensors
 ``wanted``             the version that somebody at a desk asks for: JSON
-``answered``           up to which offset of this topic the trainer has answered what is wanted: JSON
+``answered``           up to which order the trainer has answered what is wanted: JSON
 ``mute/1f0c9a2b``      a mute as it last was, in force or over: JSON
 =====================  ==============================================================================
 
 Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
-JSON in canonical form, which holds the checksums of all that belongs to it. Who can write the topic can then
-still bring back what was said before: an older promotion.
+JSON in canonical form, which holds the checksums of all that belongs to it, and ``order``, which grows with each
+message of a key (`order.Order`). So who can write the topic cannot bring back an older promotion either, unless for
+somebody who starts when nothing newer is left in the topic.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def chunk_key(version: int, number: int) -> bytes:
 
 
 def write_description(
-    kind: Literal["promoted", "version"], description: Description, key: bytes | None
+    kind: Literal["promoted", "version"], description: Description, key: bytes | None, order: int = 0
 ) -> bytes:
     """The value of a message that describes an artifact."""
-    return _canonical(_signed(kind, to_json(description), key))
+    return _canonical(_signed(kind, to_json(description), key, order))
 
 
 def read_description(
@@ -68,7 +69,7 @@ def read_description(
     return from_json(_checked(kind, value, key), limit)
 
 
-def write_reference(reference: Reference, key: bytes | None) -> bytes:
+def write_reference(reference: Reference, key: bytes | None, order: int = 0) -> bytes:
     """The value of a message that tells a version's calibration."""
     head = {
         "version": reference.version,
@@ -76,7 +77,7 @@ def write_reference(reference: Reference, key: bytes | None) -> bytes:
         "bytes": len(reference.arrays),
         "sha256": hashlib.sha256(reference.arrays).hexdigest(),
     }
-    return _canonical(_signed("reference", head, key)) + b"\n" + reference.arrays
+    return _canonical(_signed("reference", head, key, order)) + b"\n" + reference.arrays
 
 
 def read_reference(value: bytes, key: bytes | None) -> Reference:
@@ -93,9 +94,9 @@ def read_reference(value: bytes, key: bytes | None) -> Reference:
     return Reference(version, threshold, arrays)
 
 
-def write_request(version: int, asked_at: str, key: bytes | None) -> bytes:
+def write_request(version: int, asked_at: str, key: bytes | None, order: int = 0) -> bytes:
     """The value of a message that asks for a version."""
-    return _canonical(_signed("wanted", {"version": version, "asked_at": asked_at}, key))
+    return _canonical(_signed("wanted", {"version": version, "asked_at": asked_at}, key, order))
 
 
 def read_request(value: bytes, key: bytes | None) -> tuple[int, str]:
@@ -107,9 +108,9 @@ def read_request(value: bytes, key: bytes | None) -> tuple[int, str]:
     return version, str(tree.get("asked_at"))[:40]
 
 
-def write_answer(number: int, key: bytes | None) -> bytes:
+def write_answer(number: int, key: bytes | None, order: int = 0) -> bytes:
     """The value of a message that says what is answered."""
-    return _canonical(_signed("answered", {"number": number}, key))
+    return _canonical(_signed("answered", {"number": number}, key, order))
 
 
 def read_answer(value: bytes, key: bytes | None) -> int:
@@ -120,9 +121,9 @@ def read_answer(value: bytes, key: bytes | None) -> int:
     return number
 
 
-def write_mute(mute: Mute, key: bytes | None) -> bytes:
+def write_mute(mute: Mute, key: bytes | None, order: int = 0) -> bytes:
     """The value of a message that tells a mute."""
-    return _canonical(_signed("mute", asdict(mute), key))
+    return _canonical(_signed("mute", asdict(mute), key, order))
 
 
 def read_mute(value: bytes, key: bytes | None) -> Mute:
@@ -136,6 +137,14 @@ def read_mute(value: bytes, key: bytes | None) -> Mute:
     if not all(isinstance(time, str) and _TIME.fullmatch(time) for time in times):
         raise DamagedError("a time of it is none")
     return Mute(**found)
+
+
+def order_of(value: bytes) -> int:
+    """The order of a message. Raises `DamagedError` where it is none."""
+    order = read_object(value.partition(b"\n")[0]).get("order", 0)
+    if type(order) is not int or order < 0:
+        raise DamagedError("its order is no number")
+    return order
 
 
 def version_of(value: bytes) -> int | None:
@@ -169,8 +178,8 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _signed(kind: Kind, tree: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
-    said = {"format": FORMAT, "kind": kind, **tree}
+def _signed(kind: Kind, tree: Mapping[str, Any], key: bytes | None, order: int) -> dict[str, Any]:
+    said = {"format": FORMAT, "kind": kind, "order": order, **tree}
     return said if key is None else {**said, "hmac": _hmac(said, key)}
 
 

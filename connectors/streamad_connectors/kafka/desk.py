@@ -19,6 +19,7 @@ from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.ledger import Ledger, version_named
 from streamad_connectors.kafka.messages import compact
 from streamad_connectors.kafka.newest import Newest
+from streamad_connectors.kafka.order import Order
 from streamad_connectors.kafka.overview import lag_of, scorers, trainers
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.payloads import place_of
@@ -109,25 +110,36 @@ class KafkaDesk:
         wanted = ledger.before() if version is None else version
         if wanted not in ledger.versions:
             raise ledger.missing(wanted)
-        request = write_request(wanted, _written(datetime.now(UTC)), self._key)
+        request = write_request(wanted, _written(datetime.now(UTC)), self._key, ledger.order.next(WANTED))
         tell(self._client, self._folder, self._topics.control, [(WANTED, request)])
         _, active = trainers(self._client, self._folder, *self._trainers)
         return wanted, active
 
     def mutes(self) -> Sequence[Mute]:
         """See `streamad.ports.Desk.mutes`. What is damaged or wrongly signed is left out, as scorers leave it out."""
-        found: dict[str, Mute] = {}
-        for message in self._read_control():
-            if (message.key() or b"").startswith(MUTE):
-                with suppress(DamagedError):
-                    mute = read_mute(message.value() or b"", self._key)
-                    found[mute.id] = mute
+        found, _ = self._mutes()
         return sorted(found.values(), key=lambda mute: (mute.since, mute.id))
 
     def mute(self, mute: Mute) -> None:
         """See `streamad.ports.Desk.mute`."""
-        said = [(MUTE + mute.id.encode(), write_mute(mute, self._key))]
-        tell(self._client, self._folder, self._topics.control, said)
+        _, order = self._mutes()
+        key = MUTE + mute.id.encode()
+        tell(
+            self._client,
+            self._folder,
+            self._topics.control,
+            [(key, write_mute(mute, self._key, order.next(key)))],
+        )
+
+    def _mutes(self) -> tuple[dict[str, Mute], Order]:
+        found, order = dict[str, Mute](), Order()
+        for message in self._read_control():
+            if (key := message.key() or b"").startswith(MUTE):
+                with suppress(DamagedError):
+                    mute = read_mute(value := message.value() or b"", self._key)
+                    order.take(key, value)
+                    found[mute.id] = mute
+        return found, order
 
     def standing(self) -> Standing:
         """See `streamad.ports.Desk.standing`."""

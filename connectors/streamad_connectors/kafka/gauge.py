@@ -13,6 +13,9 @@ from streamad_connectors.kafka.payloads import partition_name
 
 _LOOK_SECONDS = 0.2
 
+_STUCK_SECONDS = 120.0
+"""A client that was told of no brokers may never find any again (librdkafka's issue 5301); another one does."""
+
 
 @dataclass(slots=True)
 class Place:
@@ -40,10 +43,20 @@ class Gauge:
 
     topic: str
     settled: bool = False
+    unsettled_at: float = field(default_factory=time.monotonic)
     polled_at: float = field(default_factory=time.monotonic)
     _spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Where reading began and where the records end, by partition."""
     _looked_at: float = 0.0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it is not known for long which partitions to read."""
+        return not self.settled and time.monotonic() - self.unsettled_at > _STUCK_SECONDS
+
+    def unsettle(self) -> None:
+        """It is no longer known which partitions to read."""
+        self.settled, self.unsettled_at = False, time.monotonic()
 
     def polled(self, consumer: Consumer, places: Mapping[int, Place], *, news: bool) -> None:
         """Note that somebody reads, and, when something came or now and then, how far the assigned partitions go."""

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Literal
 
 from streamad.errors import UserError
 from streamad_connectors.kafka.chunks import DamagedError, Description
-from streamad_connectors.kafka.control import PROMOTED, VERSION, read_description
+from streamad_connectors.kafka.control import (
+    ANSWERED,
+    PROMOTED,
+    REFERENCE,
+    VERSION,
+    WANTED,
+    read_answer,
+    read_description,
+    read_reference,
+    read_request,
+)
+from streamad_connectors.kafka.order import Order
+
+_READ: dict[bytes, Callable[[bytes, bytes | None], object]] = {
+    REFERENCE: read_reference,
+    WANTED: read_request,
+    ANSWERED: read_answer,
+}
+"""What is said without being about which versions there are, but in an order."""
 
 _VERSION_KEY = re.compile(re.escape(VERSION) + rb"(\d{6,9})")
 
@@ -25,6 +44,7 @@ class Ledger:
     def __init__(self, key: bytes | None, limit: int) -> None:
         """`key` is what messages must be signed with, `limit` the bytes of the largest artifact."""
         self._key, self._limit = key, limit
+        self.order = Order()
         self.versions: dict[int, Description] = {}
         """Those that are kept, by number."""
         self.promoted = 0
@@ -35,18 +55,22 @@ class Ledger:
         """Take in the next message of control."""
         with suppress(DamagedError):  # who reads updates warns of it
             if key == PROMOTED and value is not None:
-                self.promoted = self._description("promoted", value).version
+                promoted = self._description("promoted", value).version
+                self.order.take(key, value)
+                self.promoted = promoted
             elif (number := version_named(key)) is not None:
                 self._enter_version(number, value)
+            elif value is not None and key in _READ:
+                _READ[key](value, self._key)
+                self.order.take(key, value)
 
-    def expired(self, version: int, keep: int) -> list[Description]:
-        """What needs no keeping once `version` is promoted, with it the last `keep` and the one in force until then."""
-        newest = sorted({*self.versions, version})[-keep:]
-        return [
-            self.versions[number]
-            for number in sorted(self.versions)
-            if number not in newest and number != self.promoted
-        ]
+    def expired(self, version: int, keep: int, pinned: Collection[int] = ()) -> list[Description]:
+        """What needs no keeping once `version` is promoted.
+
+        Kept are with it the last `keep`, those that are `pinned`, and the one in force until then.
+        """
+        kept = {*sorted({*self.versions, version})[-keep:], *pinned, self.promoted}
+        return [self.versions[number] for number in sorted(self.versions) if number not in kept]
 
     def before(self) -> int:
         """The kept version before the promoted one. Raises `UserError` where there is none."""

@@ -88,7 +88,7 @@ class KafkaSource:
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | Revoked:
         """See `streamad.ports.Source.poll`."""
         with self._busy, kafka_errors(f"reading topic {self._topic.name}", self._events):
-            if self._renewing:
+            if self._renewing or (self._gauge.stuck and not self._alone):
                 return self._start_over()
             if not self._joined:
                 self._join()
@@ -185,7 +185,7 @@ class KafkaSource:
             _log.warning(
                 "the group took partitions away: it had not heard of us for too long", partitions=names
             )
-        self._gauge.settled = False
+        self._gauge.unsettle()
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,20 @@ class KafkaPublisher:
         feed: str,
         *,
         keep_versions: int,
+        pinned: Collection[int] = (),
         key: bytes | None = None,
         limit: int = ARTIFACT_BYTES,
     ) -> None:
-        """`folder` is the config's, `key` what messages are signed with, `limit` the bytes of the largest artifact."""
+        """`folder` is the config's, `key` what messages are signed with, `limit` the bytes of the largest artifact.
+
+        Versions that are `pinned` are kept beside the last `keep_versions`.
+        """
         self._options, self._folder, self._topics, self._key = options, folder, topics, key
         self._name = trainers_of(feed)
         self._ownership = Ownership(options, folder, self._name, topics.control)
         self._reader = TopicReader(options, folder, [topics.control])
         self._ledger = Ledger(key, limit)
-        self._keep, self._limit = keep_versions, limit
+        self._keep, self._pinned, self._limit = keep_versions, pinned, limit
         self._voice: Voice | None = None
         self._chunk_bytes = CHUNK_BYTES
 
@@ -102,7 +106,7 @@ class KafkaPublisher:
             raise CommitAbortedError(f"{doing}: version {ledger.last} is there already, said as {self._name}")
         described = self._checked(version, files, doing)
         chunks = cut(files, self._chunk_bytes)
-        expired = ledger.expired(version, self._keep)
+        expired = ledger.expired(version, self._keep, self._pinned)
         with voice.transaction(doing):
             offsets = voice.say(
                 self._topics.models, ((chunk_key(version, n), chunk) for n, chunk in enumerate(chunks))
@@ -117,9 +121,9 @@ class KafkaPublisher:
         doing = f"promoting version {version}"
         voice, ledger = self._active(doing), self._read()
         description = ledger.versions.get(version)
-        news: list[Said] = [] if answers is None else [(ANSWERED, write_answer(answers, self._key))]
+        news: list[Said] = [] if answers is None else [self._answer(answers)]
         if description is not None:
-            news.append((PROMOTED, write_description("promoted", description, self._key)))
+            news.append(self._promotion(description))
         if news:
             with voice.transaction(doing):
                 voice.say(self._topics.control, news)
@@ -131,7 +135,10 @@ class KafkaPublisher:
         """See `streamad.ports.Publisher.calibrate`. Raises `StoreError` for more bytes than a message may have."""
         voice = self._active(doing := f"publishing the calibration of version {reference.version}")
         with voice.transaction(doing):
-            voice.say(self._topics.control, [(REFERENCE, write_reference(reference, self._key))])
+            order = self._ledger.order.next(REFERENCE)
+            news = [(REFERENCE, write_reference(reference, self._key, order))]
+            voice.say(self._topics.control, news)
+        self._enter(news)
 
     def complete(self, label: Mapping[str, Any]) -> None:
         """See `streamad.ports.Publisher.complete`."""
@@ -186,7 +193,14 @@ class KafkaPublisher:
         """What control is told of a new version, the promotion last."""
         yield from ((version_key(other.version), None) for other in expired)
         yield version_key(description.version), write_description("version", description, self._key)
-        yield PROMOTED, write_description("promoted", description, self._key)
+        yield self._promotion(description)
+
+    def _promotion(self, description: Description) -> Said:
+        order = self._ledger.order.next(PROMOTED)
+        return PROMOTED, write_description("promoted", description, self._key, order)
+
+    def _answer(self, number: int) -> Said:
+        return ANSWERED, write_answer(number, self._key, self._ledger.order.next(ANSWERED))
 
 
 def _tombstones(expired: Iterable[Description]) -> Iterator[Said]:

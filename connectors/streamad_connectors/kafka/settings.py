@@ -70,6 +70,8 @@ class Absence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
+        self.ended = 0
+        """How many there were."""
 
     def begin(self) -> bool:
         """Nobody answers. Whether that is still to be said."""
@@ -81,6 +83,7 @@ class Absence:
         """Somebody answers: after how many seconds, None where that was said."""
         with self._lock:
             since, self._since = self._since, None
+            self.ended += since is not None
             return None if since is None else time.monotonic() - since
 
 

@@ -107,6 +107,7 @@ def _open_trainer(
         topics,
         context.feed,
         keep_versions=context.keep_versions,
+        pinned=context.pinned_versions,
         key=_key(state),
     )
     updates = KafkaUpdates(client, _folder(context), topics, key=_key(state))

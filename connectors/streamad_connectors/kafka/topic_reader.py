@@ -46,8 +46,10 @@ class TopicReader:
 
     def __init__(self, options: KafkaClient, folder: Path, topics: Sequence[str]) -> None:
         """Connects with the first call. Raises `UserError` for settings that librdkafka refuses."""
-        settings = consumer_settings(options, folder) | ALONE | {"fetch.wait.max.ms": _WAIT_MS}
-        self._connection = connect(options, Consumer, settings)
+        self._options = options
+        self._settings = consumer_settings(options, folder) | ALONE | {"fetch.wait.max.ms": _WAIT_MS}
+        self._connection = connect(options, Consumer, self._settings)
+        self._absences = options.absence.ended
         self._next = dict.fromkeys(topics, 0)
         self._begun = False
 
@@ -80,7 +82,18 @@ class TopicReader:
 
         Raises `UserError` for rights that are missing, and `WorldError` for a topic that was made anew or shortened.
         """
+        if self._absences != self._options.absence.ended:
+            self._reconnect()
         return self._take(0)
+
+    def _reconnect(self) -> None:
+        """Go on with another client: one that was told of no brokers may never find any again (librdkafka's 5301)."""
+        self._absences = self._options.absence.ended
+        self._connection.client.close()
+        self._connection = connect(self._options, Consumer, self._settings)
+        self._connection.client.assign(
+            [TopicPartition(topic, 0, next_) for topic, next_ in self._next.items()]
+        )
 
     def close(self) -> None:
         """Give back the connection."""

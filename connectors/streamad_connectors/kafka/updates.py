@@ -17,6 +17,7 @@ from streamad_connectors.kafka.control import (
     PROMOTED,
     REFERENCE,
     WANTED,
+    order_of,
     read_answer,
     read_description,
     read_mute,
@@ -26,6 +27,7 @@ from streamad_connectors.kafka.control import (
     version_of,
 )
 from streamad_connectors.kafka.fetching import Fetcher
+from streamad_connectors.kafka.order import Order
 from streamad_connectors.kafka.promotions import Promotions
 from streamad_connectors.kafka.requests import Requests
 from streamad_connectors.kafka.settings import KafkaClient
@@ -65,6 +67,7 @@ class KafkaUpdates:
         self._fetcher = Fetcher(options, folder, topics.models)
         self._promotions = Promotions(self._fetcher.fetch)
         self._requests = Requests()
+        self._order = Order()
         self._topics, self._key, self._limit = topics, key, limit
         self._labels: list[GivenLabel] = []  # read, not yet handed over
         self._mutes: list[Mute] = []  # the same
@@ -105,10 +108,10 @@ class KafkaUpdates:
                 self._take_promotion(value)
             elif value is not None and message.key() == REFERENCE:
                 self._take_reference(value)
-            elif value is not None and message.key() in (WANTED, ANSWERED):
-                self._take_request(message, value)
-            elif value is not None and (message.key() or b"").startswith(MUTE):
-                self._take_mute(value)
+            elif value is not None and (key := message.key() or b"") in (WANTED, ANSWERED):
+                self._take_request(key, value)
+            elif value is not None and key.startswith(MUTE):
+                self._take_mute(key, value)
 
     def _take_label(self, message: Message, value: bytes | None) -> None:
         number = message.offset()
@@ -121,30 +124,36 @@ class KafkaUpdates:
 
     def _take_promotion(self, value: bytes) -> None:
         try:
-            self._promotions.promote(read_description("promoted", value, self._key, self._limit))
+            description = read_description("promoted", value, self._key, self._limit)
+            self._order.take(PROMOTED, value)
+            self._promotions.promote(description)
         except DamagedError as error:
             self._promotions.ignore("promotion", version_of(value), error)
 
     def _take_reference(self, value: bytes) -> None:
         try:
-            self._promotions.calibrate(read_reference(value, self._key))
+            reference = read_reference(value, self._key)
+            self._order.take(REFERENCE, value)
+            self._promotions.calibrate(reference)
         except DamagedError as error:
             self._promotions.ignore("reference", version_of(value), error)
 
-    def _take_request(self, message: Message, value: bytes) -> None:
-        number = message.offset()
-        assert number is not None
+    def _take_request(self, key: bytes, value: bytes) -> None:
         try:
-            if message.key() == ANSWERED:
+            if key == ANSWERED:
                 self._requests.answer(read_answer(value, self._key))
             else:
-                self._requests.ask(Wanted(number, *read_request(value, self._key)))
+                request = read_request(value, self._key)
+                self._order.take(key, value)
+                self._requests.ask(Wanted(order_of(value), *request))
         except DamagedError as error:
             self._promotions.ignore("request", version_of(value), error)
 
-    def _take_mute(self, value: bytes) -> None:
+    def _take_mute(self, key: bytes, value: bytes) -> None:
         try:
-            self._mutes.append(read_mute(value, self._key))
+            mute = read_mute(value, self._key)
+            self._order.take(key, value)
+            self._mutes.append(mute)
         except DamagedError as error:
             self._promotions.ignore("mute", None, error)
 
