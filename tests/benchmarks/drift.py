@@ -1,6 +1,6 @@
 """How often drift is said where there is none, and how soon and of which field where there is: beside three baselines.
 
-    python tests/benchmarks/drift.py [generator|kdd|kdd-in-order] [SEEDS] [TRIALS]
+    python tests/benchmarks/drift.py [generator|kdd|kdd-in-order] [SEEDS] [TRIALS] [METHOD …]
 
 The streams are the generator's stationary traffic (a million records, its daily cycle, episodes of attacks and of legitimate
 oddities) and the normal records of KDDCUP99, in random order or in that of the file, in which they are not stationary. Each
@@ -11,7 +11,8 @@ the moved column differs from the quiet run, whose state at that record the meth
 drawn evenly here: nothing scores.
 
 Methods: ours; always (says a random field after each block); never; z (means of blocks against a reference of 20 blocks,
-above 4 standard errors); adwin (River's, on the same bounded block means as ours, in terms of their first deviations).
+above 4 standard errors); adwin (River's, on means of 100 of the same bounded figures as ours, in terms of their
+first deviations).
 One JSON object a method.
 """
 
@@ -206,9 +207,9 @@ class Z:
 
 
 class Adwin:
-    """River's, one for each of our monitors, its defaults; 16 deviations of the first 20 block means are [0, 1]."""
+    """River's, one for each of our monitors, looking at each mean; 16 deviations of the first means are [0, 1]."""
 
-    blocks, reach = 20, 16.0
+    records, first, reach = 100, 200, 16.0
 
     def __init__(self, _options, stream, _seed):
         self._stream, self._gauges, self._means, self._adwins = stream, None, [], []
@@ -225,16 +226,21 @@ class Adwin:
                 self._gauges = Gauges.fit(SCHEMA, self._stream.window(end), self._stream.values)
             return None
         everything = np.ones(len(seen.batch), bool)
-        (sums,) = self._gauges.sums(seen.batch, seen.p_values, everything, [0, len(seen.batch)])
-        if len(self._means) < self.blocks:
-            self._means.append(sums.means())
-            self._adwins = [ADWIN() for _ in self._gauges.monitors]
+        edges = [*range(0, len(seen.batch), self.records), len(seen.batch)]
+        parts = self._gauges.sums(seen.batch, seen.p_values, everything, edges)
+        means = np.array([part.means() for part in parts])
+        if len(self._means) < self.first:
+            self._means += [*means]
+            self._adwins = [ADWIN(clock=1) for _ in self._gauges.monitors]
             return None
         mean, deviation = np.mean(self._means, axis=0), np.std(self._means, axis=0)
-        scaled = np.clip(0.5 + (sums.means() - mean) / (self.reach * np.maximum(deviation, 1e-3)), 0, 1)
-        for adwin, value in zip(self._adwins, scaled.tolist(), strict=True):
-            adwin.update(value)
-        drifted = [row for row, adwin in enumerate(self._adwins) if adwin.drift_detected]
+        scaled = np.clip(0.5 + (means - mean) / (self.reach * np.maximum(deviation, 1e-3)), 0, 1)
+        for adwin, values in zip(self._adwins, scaled.T.tolist(), strict=True):
+            adwin.said = False
+            for value in values:
+                adwin.update(value)
+                adwin.said |= adwin.drift_detected
+        drifted = [row for row, adwin in enumerate(self._adwins) if adwin.said]
         return self._gauges.monitors[drifted[0]].field if drifted else None
 
 
@@ -281,14 +287,17 @@ def found(method, stream, size, change):
     return None
 
 
-def compare(name, stream, seed, trials):
+def compare(name, stream, seed, trials, methods):
     """Of each method: false alarms per million records, and of each kind what was found."""
     options = DriftOptions(records=2000) if name.startswith("kdd") else DriftOptions()
     size = options.records // SPAN
     planned = list(changes(stream, trials, np.random.default_rng((seed, 3))))
-    for method_name, make in METHODS.items():
+    for method_name in methods:
         said, kept = quiet_run(
-            make(options, stream, seed), stream, size, {change.at // size for _, change in planned}
+            METHODS[method_name](options, stream, seed),
+            stream,
+            size,
+            {change.at // size for _, change in planned},
         )
         outcomes = [
             (kind, change, found(kept[change.at // size].copy(), stream, size, change))
@@ -343,11 +352,11 @@ def read(name, seed):
     return lines
 
 
-def main(name, seeds, trials):
+def main(name, seeds, trials, methods):
     runs = {}
     for seed in range(1, seeds + 1):
         stream = Quiet(read(name, seed), seed)
-        for method, run in compare(name, stream, seed, trials):
+        for method, run in compare(name, stream, seed, trials, methods):
             runs.setdefault(method, []).append(run)
             sys.stderr.write(f"seed {seed}: {method} said drift after {run['at'][:8]} ({len(run['at'])})\n")
     for method, many in runs.items():
@@ -356,4 +365,4 @@ def main(name, seeds, trials):
 
 if __name__ == "__main__":
     given = [*sys.argv[1:], *("generator", "5", "3")[len(sys.argv) - 1 :]]
-    main(given[0], int(given[1]), int(given[2]))
+    main(given[0], int(given[1]), int(given[2]), given[3:] or METHODS)

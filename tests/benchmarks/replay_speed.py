@@ -40,7 +40,7 @@ def write_config(folder):
     source = {"type": "files", "paths": [str(DATA.absolute())], "format": "kdd"}
     tree = yaml.safe_load(config_text(infer(read_sample(DATA)), "kdd", source))
     del tree["sinks"]
-    tree["training"] = {"every_records": None, "every_labels": None}
+    tree["training"] = {"every_records": None, "every_labels": None, "drift": {"retrain": False}}
     path = folder / "kdd.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     return path
