@@ -140,3 +140,39 @@ def test_an_error_of_a_commit_in_the_background_ends_the_run(tmp_path, lines):
     with pytest.raises(StoreError, match="the disk is full"):
         run(tmp_path, [Records("p", lines)], sink, lambda _live: None)
     assert sink.commits == []
+
+
+def test_the_daemon_commits_at_once_after_a_quiet_while_and_else_so_long_after_the_commit_before(
+    tmp_path, lines
+):
+    times = []
+
+    class Sink(MemorySink):
+        def commit(self, commit):
+            if commit.moved:
+                times.append(time.monotonic())
+            super().commit(commit)
+
+    source = MemorySource([Records("p", lines[:1024])], bounded=False)
+    limits = {"batch_records": BATCH, "poll_ms": 20, "commit_ms": 1000}
+
+    def feed():
+        until(lambda: times)
+        time.sleep(1.5)
+        for first in range(1024, 1104, 20):
+            added.append(time.monotonic())
+            source.add(Records("p", lines[first : first + 20]))
+            time.sleep(0.3)
+        source.finish()
+
+    added = []
+    with (
+        engine(tmp_path, source, made_by="run", training=TRAINING, limits=limits) as live,
+        ThreadPoolExecutor(1) as feeding,
+    ):
+        live.feed.sink = Sink()
+        feeding.submit(feed)
+        live.engine.run()
+    after_quiet, next_one = times[1] - added[0], times[2] - times[1]
+    assert after_quiet < 0.9
+    assert next_one >= 0.9

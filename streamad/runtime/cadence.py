@@ -40,7 +40,8 @@ class Cadence:
     def patience(self) -> float:
         """For how many seconds the engine may wait for more."""
         poll = self._limits.poll_ms / 1000
-        return min(poll, max(0.0, self._due_in)) if self._committer.open.batches else poll
+        by_time = self._committer.open.batches and not self._feed.replay
+        return min(poll, max(0.0, self._due_in)) if by_time else poll
 
     def commit_if_due(self) -> None:
         """Between two batches."""
