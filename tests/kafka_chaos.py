@@ -88,10 +88,11 @@ def first_run(told, broker, folder):
     _, outcome = disturbed(told, setting, config, "First run", told.kills, mishaps=True)
     alerts = judge_delivery(outcome, broker, "first", _outputs(setting), setting.feed, whole=False)
     quiet = write_config(setting, "quiet", "quiet", {"sample": 0.0, "candidates": 0})
-    end = start("run", quiet, "--set", "state.transactional_id=quiet", log=setting.folder / "quiet.log")
+    undisturbed = start(
+        "run", quiet, "--set", "state.transactional_id=quiet", log=setting.folder / "quiet.log"
+    )
     await_end(broker, setting.feed.topic, "quiet")
-    end.terminate()
-    end.wait(30)
+    end(undisturbed)
     judge_alerts(outcome, alerts, read_json(broker, "quiet-alerts"), told.least)
     return outcome.show()
 
@@ -164,7 +165,7 @@ def train(config, log):
 
 def end(process):
     process.terminate()
-    process.wait(30)
+    process.wait(120)
 
 
 def await_end(broker, topic, group, scorers=None, seconds=300):

@@ -125,7 +125,7 @@ class Scorers:
             process.terminate()
         for name, process in self._processes.items():
             self._note_start(name)
-            if (code := process.wait(30)) not in (0, -signal.SIGTERM):
+            if (code := process.wait(120)) not in (0, -signal.SIGTERM):
                 self._note(name, code)
 
 
