@@ -18,6 +18,7 @@ from streamad.learning.label_file import read_labels
 from streamad.records.schema import PayloadFormat, Schema, TimeSpec
 from streamad.runtime.committer import rejected_rows
 from streamad.scoring.alerts import Describer
+from streamad.scoring.reasons import Reason
 from streamad.scoring.scorer import Scores
 from streamad.state.times import format_time
 
@@ -57,9 +58,8 @@ def decoded():
 def test_an_alert_is_written_in_format_1():
     reader, batch = decoded()
     describer = Describer("net", "dp_vae", SCHEMA, reader, reasons=2, candidates=0, sample=0.0, seed=0)
-    scorer = SimpleNamespace(
-        version=7, labels_applied=112, labeled=True, field_shares=lambda _n, _c: np.array([[0.6, 0.4]])
-    )
+    why = (Reason(0, 0.6, 212.0, (100.0, 400.0), ()), Reason(1, 0.4, "http", ("http",), ()))
+    scorer = SimpleNamespace(version=7, labels_applied=112, labeled=True, explain=lambda *_: [why])
     scores = Scores(
         score=np.array([14.25, np.nan]),
         p_value=np.array([0.0003, np.nan]),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from detectors_help import DETECTORS, SEEDS, alone, detector, generator, labels, rows, trained
+from detectors_help import DETECTORS, SEEDS, alone, detector, labels, rows
 
 from streamad.errors import UserError
-from streamad.models.base import make_detector, split
+from streamad.models.base import make_detector
 from streamad.models.options import DetectorOptions
 from streamad.models.randomness import MemberRandom, member_seeds
-from streamad.models.vae import VAE, divergence
 
 KINDS = (-1, -1, 0, 1, -1, 0, 1, -1)
 
@@ -92,7 +91,7 @@ def test_a_batch_of_one_row_of_any_kind_has_a_finite_loss_and_gradient(name, y):
 
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("size", [1e6, 1e-6])
-def test_the_most_extreme_rows_have_finite_scores_losses_gradients_and_contributions(name, size):
+def test_the_most_extreme_rows_have_finite_scores_losses_and_gradients(name, size):
     made = detector(name)
     x = own_rows(4)
     x[..., :4] = size
@@ -100,64 +99,10 @@ def test_the_most_extreme_rows_have_finite_scores_losses_gradients_and_contribut
     assert scores.isfinite().all()
     assert latents.isfinite().all()
     assert (scores >= 0).all()
-    assert made.contributions(x[0]).isfinite().all()
     loss = losses(made, x, labels(-1, 0, 1, 1))
     gradients = torch.autograd.grad(loss.sum(), list(made.parameters()), materialize_grads=True)
     assert loss.isfinite().all()
     assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-@pytest.mark.parametrize("name", DETECTORS)
-@pytest.mark.parametrize("norm", [0, 1])
-@pytest.mark.parametrize("prepared", [False, True])
-def test_contributions_add_up_to_the_score_and_none_is_negative(name, norm, prepared):
-    made, _ = trained(name, rows(40, anomalies=4, normals=4), settings={"norm": norm})
-    x = own_rows(7)[0]
-    if prepared:
-        made.prepare()
-    with torch.inference_mode():
-        parts = made.contributions(x)
-        scores, _ = made.score(x)
-    assert parts.shape == (7, 6)
-    assert (parts >= 0).all()
-    assert torch.allclose(parts.sum(1), scores.mean(0), rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["ae", "dae", "dp_vae", "mml_vae", "vae"])
-def test_a_reconstructing_detectors_contributions_begin_with_the_error_of_each_column(name):
-    made, x = detector(name), own_rows(7)[0] * 5
-    with torch.inference_mode():
-        errors = (made.decoder(made.score(x)[1]) - x).square().mean(0) / 6
-        assert (made.contributions(x) >= errors - 1e-5).all()
-
-
-def test_what_belongs_to_no_column_is_shared_out_by_gradient_times_input():
-    made, x = detector("deep_sad").eval(), own_rows(7)[0]
-    row = x.clone().requires_grad_()
-    whole = made.score(row)[0].mean(0)
-    (slope,) = torch.autograd.grad(whole.sum(), row)
-    part = (slope * x).abs() / (slope * x).abs().sum(1, keepdim=True)
-    assert torch.allclose(made.contributions(x), part * whole.unsqueeze(1), rtol=1e-4)
-    assert split(torch.tensor([6.0]), torch.tensor([[1.0, -2.0]])).tolist() == [[2, 4]]
-    assert split(torch.tensor([6.0]), torch.zeros(1, 2)).tolist() == [[3, 3]]
-
-
-@pytest.mark.parametrize("prepared", [False, True])
-def test_a_vaes_contributions_split_the_divergence_by_the_gradient_that_autograd_gives(prepared):
-    made = detector("dp_vae")
-    x = torch.randn(40, 6, generator=generator(2)) * torch.logspace(-1, 3, 40).unsqueeze(1)
-    row = x.clone().requires_grad_()
-    mean, log_variance = made.posterior(row)
-    assert 0 < (log_variance.abs() == VAE.LOG_VARIANCE).sum() < log_variance.numel()  # some are clamped
-    whole = divergence(mean, log_variance).mean(0)
-    (slope,) = torch.autograd.grad(whole.sum(), row)
-    error = (made.decoder(mean) - x).square().mean(0) / 6
-    part = (slope * x).abs() / (slope * x).abs().sum(1, keepdim=True)
-    expected = error + made.settings["score_beta"] * part * whole.unsqueeze(1)
-    if prepared:
-        made.prepare()
-    with torch.inference_mode():
-        assert torch.allclose(made.contributions(x), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["nothing", "layers", "../dae", "base", "os", ""])

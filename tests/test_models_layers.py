@@ -130,22 +130,6 @@ def test_a_prepared_network_says_the_same_and_folds_the_running_statistics_once(
     assert torch.allclose(module(x[0]), shared, atol=1e-5)
 
 
-@pytest.mark.parametrize("prepared", [False, True])
-@pytest.mark.parametrize("norm", [False, True])
-def test_the_slope_is_the_gradient_that_autograd_gives(norm, prepared):
-    module = worn(network(norm=norm))
-    x = batch()[0].requires_grad_()
-    out = module(x)
-    (expected,) = torch.autograd.grad(out[1].pow(3).sum(), x)
-    if prepared:
-        for layer in module.layers:
-            layer.prepare()
-    with torch.inference_mode():
-        found, slope = module.slope(x.detach(), lambda out: 3 * out.square())
-    assert torch.allclose(found, out, atol=1e-5)
-    assert torch.allclose(slope[1], expected, atol=1e-4)
-
-
 def test_the_mean_over_no_rows_is_zero():
     values = torch.tensor([[2.0, 4.0], [6.0, 8.0]])
     assert masked_mean(values, torch.tensor([[True, True], [False, False]])).tolist() == [3, 0]

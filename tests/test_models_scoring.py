@@ -46,14 +46,15 @@ def rows(n, width=5):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_score_does_not_depend_on_its_neighbours_however_a_batch_is_cut(name, norm):
     scorer, x = model(name, norm), rows(3 * CHUNK + 17)
-    whole, shares = scorer.score(x), scorer.field_shares(x)
+    whole = scorer.score(x)
     for size in (1, 2, 63, 64, 65, 100, CHUNK - 1, CHUNK, CHUNK + 1, 1000):
         cuts = [x[i : i + size] for i in range(0, len(x), size)][:40]
         scored = [scorer.score(cut) for cut in cuts]
         n = sum(map(len, cuts))
         assert np.concatenate([s.score for s in scored]).tobytes() == whole.score[:n].tobytes()
         assert np.concatenate([s.features for s in scored]).tobytes() == whole.features[:n].tobytes()
-        assert np.concatenate([scorer.field_shares(cut) for cut in cuts]).tobytes() == shares[:n].tobytes()
+        few = [scorer.score_few(cut).score for cut in cuts]
+        assert np.concatenate(few).tobytes() == whole.score[:n].tobytes()
 
 
 @pytest.mark.parametrize("width", [1, 5, 7, 9, 11, 31, 118])
@@ -67,10 +68,8 @@ def test_a_row_scores_alike_at_every_place_of_a_chunk(name, width, members, hidd
     with torch.inference_mode():
         x = row.expand(CHUNK, -1).contiguous()
         scores, latents = detector.score(x)
-        parts = detector.contributions(x)
     assert (scores == scores[:, :1]).all()
     assert (latents == latents[:, :1]).all()
-    assert (parts == parts[:1]).all()
 
 
 def test_the_score_is_the_mean_over_the_members_and_the_features_are_latents_and_level():
@@ -99,19 +98,6 @@ def test_a_feature_that_never_moved_is_not_blown_up():
     assert stats.apply(torch.full((1, 3), 1.001)).abs().max() < 1.1
 
 
-def test_shares_sum_to_one_over_the_fields_and_are_even_where_there_is_nothing_to_share():
-    scorer, x = model(), rows(40)
-    x[0] = 1e6
-    shares = scorer.field_shares(x)
-    assert shares.shape == (40, 3)
-    assert (shares >= 0).all()
-    assert shares.sum(1) == pytest.approx(np.ones(40))
-    for weights in scorer._detector.decoder.layers:
-        weights.weight.zero_()
-        weights.bias.zero_()
-    assert np.isfinite(scorer.field_shares(np.zeros((1, 5), np.float32))).all()
-
-
 def test_the_most_extreme_rows_have_finite_scores():
     x = np.array([[1e6] * 5, [-1e6] * 5, [0] * 5], np.float32)
     scored = model().score(x)
@@ -124,7 +110,7 @@ def test_no_rows_have_no_scores():
     scorer = model()
     assert scorer.score(rows(0)).score.shape == (0,)
     assert scorer.score(rows(0)).features.shape == (0, 7)
-    assert scorer.field_shares(rows(0)).shape == (0, 3)
+    assert scorer.score_few(rows(0)).score.shape == (0,)
 
 
 def test_weights_that_do_not_fit_or_are_not_finite_are_refused():

@@ -56,6 +56,12 @@ class Scaler:
         if missing.any():
             out[missing] = 0.0
 
+    def middle(self) -> NDArray[np.float64]:
+        """[N] the numbers that lie at the centre of their scale."""
+        with np.errstate(over="ignore"):
+            size = np.expm1(np.abs(self.centre)) * self.unit
+        return np.where(self.heavy, np.copysign(size, self.centre), self.centre)
+
     def _logarithms(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """A copy of the rows with the heavy columns on their logarithmic scale."""
         values = numbers.copy()

@@ -41,9 +41,5 @@ class AE(Detector):
         latent = self.encoder(x)
         return mean_square(self.error(latent, x)), latent
 
-    def contributions(self, x: Tensor) -> Tensor:
-        """The squared error of each column over D, averaged over the members, [n, D]."""
-        return self.error(self.encoder(x), x).square_().mean(0) / self.width
-
 
 DETECTOR = AE

@@ -95,18 +95,6 @@ class Detector(nn.Module, ABC):
         Deterministic, and differentiable outside of inference mode.
         """
 
-    def contributions(self, x: Tensor) -> Tensor:
-        """How much each encoded column adds to the members' mean score of rows [n, D]: [n, D], none negative.
-
-        Here the score is split in proportion to gradient times input: the share of each column in the
-        score's first-order change as the row moves to the centre. The parts add up to the score.
-        """
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            row = x.clone().requires_grad_()
-            whole = self.score(row)[0].mean(0)  # [n]
-            (slope,) = torch.autograd.grad(whole.sum(), row)
-        return split(whole.detach(), slope * x)
-
     def stages(self) -> tuple[Stage, ...]:
         """What a training consists of, in order."""
         return (Stage(self.loss, self.PHASES),)
@@ -120,12 +108,6 @@ class Detector(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, EnsembleLinear):
                 module.prepare()
-
-
-def split(whole: Tensor, parts: Tensor) -> Tensor:
-    """`whole` [n], shared out in proportion to the sizes of `parts` [n, D], whatever their signs: [n, D]."""
-    parts = parts.abs() + torch.finfo(parts.dtype).tiny
-    return parts / parts.sum(1, keepdim=True) * whole.unsqueeze(1)
 
 
 def make_detector(name: str, width: int, options: DetectorOptions, seeds: Sequence[int]) -> Detector:

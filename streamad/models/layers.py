@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -51,11 +51,6 @@ class EnsembleLinear(nn.Module):
         target = _widened(target, weight.shape[2])
         start = -target.expand(len(weight), -1, -1) if bias is None else bias - target
         return _narrowed(start.baddbmm_(x, _rows(weight, x.shape[-1])), self.outputs)
-
-    def back(self, gradient: Tensor) -> Tensor:
-        """The gradient at the inputs [K, B, inputs or more] for one at the outputs [K, B, outputs or more]."""
-        weight, _ = self._own(frozen=True)
-        return torch.bmm(_widened(gradient, weight.shape[2]), weight.transpose(1, 2))
 
     def _shared(self, x: Tensor, ready: _Prepared) -> Tensor:
         """One product for all members: x [n, inputs] times the weights side by side [inputs, K * outputs]."""
@@ -193,23 +188,6 @@ class EnsembleMLP(nn.Module):
         """``self(x) - target`` [K, B, sizes[-1]] of x [K, B, sizes[0]]; the target may be shared [B, sizes[-1]]."""
         out: Tensor = self.layers[-1].error(self._hidden(x), target)  # type: ignore[operator]  # an EnsembleLinear
         return out
-
-    def slope(self, x: Tensor, at_output: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The output, and the gradient at x [K, B or n, sizes[0]] of what has the gradient `at_output` of it.
-
-        Worked out by hand: for the few rows that need reasons, recording a graph would cost more than the rest.
-        """
-        hidden = []
-        for layer in self.layers[:-1]:
-            assert isinstance(layer, EnsembleLinear)
-            hidden.append(x := nn.functional.leaky_relu_(layer.wide(x), self.SLOPE))
-        out = self.layers[-1](x)
-        gradient = at_output(out)
-        for layer, outputs in zip(reversed(self.layers), (*reversed(hidden), None), strict=True):
-            gradient = layer.back(gradient)  # type: ignore[operator]  # an EnsembleLinear
-            if outputs is not None:
-                gradient = torch.where(outputs > 0, gradient, gradient * self.SLOPE)
-        return out, _narrowed(gradient, self.inputs)
 
     def _hidden(self, x: Tensor, *, frozen: bool = False) -> Tensor:
         """The last hidden layer [K, B, sizes[-2] or more]."""

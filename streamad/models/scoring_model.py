@@ -21,8 +21,8 @@ CHUNK = 2048
 """Rows in every product, short chunks padded: the last bits of a product depend on its shape, so there is
 only one shape. Two chunks are a batch of the usual size, one for each of two threads."""
 
-FEW, MANY = 32, 256
-"""Rows whose reasons are worked out in one go: a batch has a handful of them, unless there is a flood."""
+FEW = 128
+"""Rows in a product, or a few times as many, where there are only some to score, as for the reasons of a batch."""
 
 SCORE_LIMIT = 3e38
 """An infinite score, which no finite weights can reach, would leave as this."""
@@ -45,8 +45,6 @@ class ScoringModel:
         self.encoder, self.stats = encoder, stats
         self._detector = detector
         self._device = stats.mean.device
-        fields = torch.from_numpy(encoder.column_field.astype(np.int64))
-        self._fields = torch.nn.functional.one_hot(fields).double()  # [D, n_fields]
         detector.prepare()
         # Threads over chunks, not within a product: the products are small, and a chunk's bits stay its own.
         self._threads = threads if self._device.type == "cpu" else 1
@@ -76,47 +74,38 @@ class ScoringModel:
         """F, the number of features that the head reads."""
         return len(self.stats.mean)
 
-    def score(self, x: NDArray[np.float32]) -> Scored:
-        """Score encoded rows [n, D]."""
+    def score(self, x: NDArray[np.float32], size: int = CHUNK) -> Scored:
+        """Score encoded rows [n, D]; every product has `size` rows."""
         score = torch.empty(len(x), dtype=torch.float64)
         features = torch.empty((len(x), self.head_width), dtype=torch.float64)
-        share = -(-len(x) // (CHUNK * self._threads)) * CHUNK or CHUNK
-        parts = [slice(start, start + share) for start in range(0, len(x), share)]
-        others = [self._pool.submit(self._score_part, x, p, score, features) for p in parts[1:] if self._pool]
+        share = -(-len(x) // (size * self._threads)) * size or size
+        parts = [(x, slice(start, start + share), size, score, features) for start in range(0, len(x), share)]
+        others = [self._pool.submit(self._score_part, *part) for part in parts[1:] if self._pool]
         for part in parts[:1]:
-            self._score_part(x, part, score, features)
+            self._score_part(*part)
         for other in others:
             other.result()
         return Scored(score.numpy(), features.numpy())
 
-    def _score_part(self, x: NDArray[np.float32], rows: slice, score: Tensor, features: Tensor) -> None:
+    def score_few(self, x: NDArray[np.float32]) -> Scored:
+        """The same for rows that are fewer than `CHUNK`, in products no larger than they need."""
+        return self.score(x, min(-(-len(x) // FEW) * FEW, CHUNK) or FEW)
+
+    def _score_part(
+        self, x: NDArray[np.float32], rows: slice, size: int, score: Tensor, features: Tensor
+    ) -> None:
         """Score a range of rows, which begins at a whole chunk, into their places."""
         with torch.inference_mode():
-            for start in range(rows.start, min(rows.stop, len(x)), CHUNK):
-                part = slice(start, min(start + CHUNK, rows.stop))
-                score[part], features[part] = self._score_chunk(x[part])
+            for start in range(rows.start, min(rows.stop, len(x)), size):
+                part = slice(start, min(start + size, rows.stop))
+                score[part], features[part] = self._score_chunk(x[part], size)
 
-    def _score_chunk(self, x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Mean scores and head features of at most `CHUNK` rows."""
-        scores, latents = self._detector.score(self._padded(x))
+    def _score_chunk(self, x: NDArray[np.float32], size: int) -> tuple[Tensor, Tensor]:
+        """Mean scores and head features of at most `size` rows."""
+        scores, latents = self._detector.score(self._padded(x, size))
         score = torch.nan_to_num_(scores.mean(0), nan=SCORE_LIMIT, posinf=SCORE_LIMIT).clamp_(min=0)
         features = self.stats.apply(raw_features(score, latents)).nan_to_num_(nan=0.0)
         return score[: len(x)], features[: len(x)]
-
-    def field_shares(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How the score of encoded rows [n, D] splits over ``schema.features``: [n, fields], rows sum to 1."""
-        size = FEW if len(x) <= FEW else MANY
-        parts = [self._shares(x[start : start + size], size) for start in range(0, len(x), size)]
-        return np.concatenate([np.empty((0, self._fields.shape[1])), *parts])
-
-    def _shares(self, x: NDArray[np.float32], size: int) -> NDArray[np.float64]:
-        with torch.inference_mode():
-            columns = self._detector.contributions(self._padded(x, size)).double().cpu()
-            # a perfect reconstruction has no reasons: the floor then shares it out evenly
-            columns = torch.nan_to_num_(columns, nan=0.0, posinf=SCORE_LIMIT).clamp_(min=1e-30)
-            fields = columns @ self._fields
-            shares: NDArray[np.float64] = (fields / fields.sum(dim=1, keepdim=True)).numpy()
-        return shares[: len(x)]
 
     def _padded(self, x: NDArray[np.float32], count: int = CHUNK) -> Tensor:
         """At most `count` rows, filled up with zeros, on the device."""

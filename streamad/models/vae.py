@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from streamad.models.base import Detector, split
+from streamad.models.base import Detector
 from streamad.models.layers import EnsembleMLP, masked_mean, mean_square
 from streamad.models.options import DetectorOptions
 from streamad.models.randomness import MemberRandom
@@ -84,24 +84,6 @@ class VAE(Detector):
         mean, log_variance = self.posterior(x)
         error = mean_square(self.decoder.error(mean, x))
         return error.add(divergence(mean, log_variance), alpha=self.settings["score_beta"]), mean
-
-    def contributions(self, x: Tensor) -> Tensor:
-        """The squared error of each column over D, and its part in the divergence, members' mean, [n, D].
-
-        The divergence belongs to no column; it is split in proportion to gradient times input, the share of
-        its first-order change as the row moves to the window's centre. A row's parts add up to its score.
-        """
-        out, slope = self.encoder.slope(x, self._divergence_slope)
-        mean, log_variance = self._halves(out)
-        whole = self.settings["score_beta"] * divergence(mean, log_variance).mean(0)  # [n]
-        error = self.decoder.error(mean, x).square_().mean(0) / self.width
-        return error + split(whole, slope.mean(0) * x)
-
-    def _divergence_slope(self, out: Tensor) -> Tensor:
-        """The gradient of `divergence` from N(0, I) at what the encoder says [K, n, 2d]."""
-        mean, log_variance = out.chunk(2, dim=-1)
-        within = log_variance.abs() <= self.LOG_VARIANCE
-        return torch.cat((mean, torch.where(within, log_variance.exp() - 1, 0) / 2), dim=-1)
 
 
 def divergence(mean: Tensor, log_variance: Tensor, prior: float = 0.0) -> Tensor:

@@ -15,13 +15,14 @@ from streamad.state.holdout import chosen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from streamad.records.batch import Batch
     from streamad.records.decoder import Decoder
     from streamad.records.schema import Schema
+    from streamad.scoring.reasons import Reason
     from streamad.scoring.scorer import Scorer, Scores
 
+_WHOLE = 2.0**53
+"""Up to here a double holds every whole number."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,10 +84,10 @@ class Describer:
         kinds = ["alert"] * len(alerts) + ["candidate"] * len(top) + ["random"] * len(random)
         if not len(rows):
             return Described([], [])
-        shares = scorer.field_shares(batch.numbers[rows], batch.codes[rows])
+        reasons = scorer.explain(batch.numbers[rows], batch.codes[rows], threshold, self.reasons)
         pool = [
-            self._seen(batch, scores, row, share, kind)
-            for row, share, kind in zip(rows.tolist(), shares, kinds, strict=True)
+            self._seen(batch, scores, row, why, kind)
+            for row, why, kind in zip(rows.tolist(), reasons, kinds, strict=True)
         ]
         common: dict[str, Any] = {
             "threshold": threshold,
@@ -123,7 +124,7 @@ class Describer:
         }
 
     def _seen(
-        self, batch: Batch, scores: Scores, row: int, shares: NDArray[np.float64], kind: str
+        self, batch: Batch, scores: Scores, row: int, why: Sequence[Reason], kind: str
     ) -> dict[str, Any]:
         record = self.decoder.record_of(batch.block, row)
         key = record.get(self.schema.key) if self.schema.key else None
@@ -138,13 +139,26 @@ class Describer:
             "p_value": float(scores.p_value[row]),
             "probability": probability,
             "signature": signature(record, self.schema),
-            "reasons": self._reasons(record, shares),
+            "reasons": [self._reason(record, reason) for reason in why],
         }
 
-    def _reasons(self, record: dict[str, Any], shares: NDArray[np.float64]) -> list[dict[str, Any]]:
-        top = np.argsort(-shares, kind="stable")[: self.reasons]
+    def _reason(self, record: Mapping[str, Any], reason: Reason) -> dict[str, Any]:
         names: Sequence[str] = self.schema.features
-        return [
-            {"field": names[i], "value": record.get(names[i]), "share": round(float(shares[i]), 4)}
-            for i in top
-        ]
+        value = record.get(names[reason.field])
+        return {
+            "field": names[reason.field],
+            "value": value,
+            "share": round(reason.share, 4),
+            "expected": _spelled(reason.expected, value),
+            "usual": [_spelled(end, value) for end in reason.usual],
+            "with": [names[field] for field in reason.alike],
+        }
+
+
+def _spelled(expected: float | str | None, value: object) -> float | str | bool | None:
+    """An expected value as the record would have it: true and false where it says so, whole numbers without a point."""
+    if not isinstance(expected, float):
+        return expected
+    if isinstance(value, bool):
+        return bool(expected)
+    return int(expected) if expected.is_integer() and abs(expected) < _WHOLE else expected

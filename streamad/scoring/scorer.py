@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamad.errors import StateError
+from streamad.features.usual import Usual
 from streamad.models.head import Head, Label, Site
-from streamad.models.scoring_model import ScoringModel, part
+from streamad.models.scoring_model import Scored, ScoringModel, part
 from streamad.scoring.calibration import Calibration
+from streamad.scoring.reasons import Explainer, Reason
 from streamad.state.artifacts import packed, unpacked
 
 if TYPE_CHECKING:
@@ -67,6 +69,9 @@ class Scorer:
         # The reference's features in the pieces in which they came, the youngest last; few labels ask for them.
         self._features = deque([np.asarray(tensors["reference.features"], dtype=np.float64)])
         self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
+        encoder = self.model.encoder
+        self._explainer = Explainer(encoder, Usual.from_tensors(encoder, part(tensors, "usual.")))
+        self._examples: Scored | None = None  # what the explainer's examples score, once somebody asks
         self.recalibrate()
 
     @property
@@ -98,9 +103,19 @@ class Scorer:
             scored.score,
         )
 
-    def field_shares(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
-        """[n, fields] each field's part of the detector's score; rows sum to one."""
-        return self.model.field_shares(self._encoder.encode(numbers, codes))
+    def explain(
+        self, numbers: NDArray[np.float64], codes: NDArray[np.int32], threshold: float, count: int
+    ) -> list[tuple[Reason, ...]]:
+        """At most `count` reasons for each row ([n, N], [n, C]), for a threshold of p-values."""
+        if self._examples is None:
+            self._examples = self.model.score(self._explainer.examples)
+        ordinary = self._calibration.p_values(self._moved(self._examples)) >= threshold
+        x = self._encoder.encode(numbers, codes)
+        return self._explainer.explain(x, lambda x: self._moved(self.model.score_few(x)), ordinary, count)
+
+    def _moved(self, scored: Scored) -> NDArray[np.float64]:
+        """[n] the score that alerts: the detector's, moved by the head once there are labels."""
+        return self._fuse(scored.score, scored.features) if self.labeled else scored.score
 
     def learn(self, numbers: NDArray[np.float64], codes: NDArray[np.int32], verdict: Label) -> Lesson:
         """Learn one labeled row ([1, N], [1, C]), at a cost that does not grow with the labels before it.

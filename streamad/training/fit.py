@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streamad.errors import TrainingError
 from streamad.features.encoder import Encoder
+from streamad.features.usual import Usual
 from streamad.models.base import Detector, make_detector
 from streamad.models.head import Head, Label
 from streamad.models.head_features import FeatureStats
@@ -25,7 +26,7 @@ Tensors = dict[str, NDArray[Any]]
 def fit(snapshot: Snapshot, progress: Progress | None = None) -> tuple[dict[str, Any], Tensors]:
     """Train on the window but for its held-out rows, and describe the result.
 
-    The tensors are ``encoder.*``, ``model.*``, ``stats.*``, ``head.*`` (with ``head.sites`` [m, 2] and
+    The tensors are ``encoder.*``, ``model.*``, ``stats.*``, ``usual.*``, ``head.*`` (with ``head.sites`` [m, 2] and
     ``head.features`` [m, F], one row a labeled record in the snapshot's order), and ``reference.score``
     [R] with ``reference.features`` [R, F] of the held-out rows in record order.
 
@@ -36,15 +37,18 @@ def fit(snapshot: Snapshot, progress: Progress | None = None) -> tuple[dict[str,
     held = split(snapshot.records, snapshot.seed)
     trained = ~held if len(held) > 1 else held  # a single row has to serve as both
     encoder, x, labeled = _encode(snapshot, trained)
-    kept = trained & ~_repeats(x, labeled, snapshot.labeled_verdict)
+    fresh = ~_repeats(x, labeled, snapshot.labeled_verdict)
+    kept = trained & fresh
     detector, losses = _train(snapshot, encoder.width, x[kept], labeled, progress)
     model = _model(encoder, detector, x[held])
     head, head_tensors = _head(snapshot, model, labeled)
     reference = model.score(x[held])
+    usual = _usual(snapshot, encoder, fresh if fresh.any() else trained)
     tensors: Tensors = {
         **{f"encoder.{name}": tensor for name, tensor in encoder.tensors().items()},
         **{f"model.{name}": t.cpu().contiguous().numpy() for name, t in detector.state_dict().items()},
         **{f"stats.{name}": tensor for name, tensor in model.stats.tensors().items()},
+        **{f"usual.{name}": tensor for name, tensor in usual.tensors().items()},
         **head_tensors,
         "reference.score": reference.score,
         "reference.features": reference.features,
@@ -68,6 +72,17 @@ def _encode(
         encoder,
         bound.encode(snapshot.numbers, snapshot.codes),
         bound.encode(snapshot.labeled_numbers, snapshot.labeled_codes),
+    )
+
+
+def _usual(snapshot: Snapshot, encoder: Encoder, rows: NDArray[np.bool_]) -> Usual:
+    """Examples out of some rows [n] of the window, others at each version."""
+    return Usual.fit(
+        encoder,
+        snapshot.numbers[rows],
+        snapshot.codes[rows],
+        snapshot.values,
+        snapshot.seed + snapshot.version,
     )
 
 
