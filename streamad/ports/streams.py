@@ -77,6 +77,8 @@ class SourceFigures:
     """The partitions that it was told to read no more of."""
     away: bool = False
     """Nobody answers at the other end: it waits, and has said so."""
+    share: float = 1.0
+    """How much of what there was it has handed out of late, where it need not hand out everything."""
 
 
 @runtime_checkable

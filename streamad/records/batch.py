@@ -87,6 +87,8 @@ class Block:
     beside: dict[str, NDArray[np.int64] | Sequence[bytes | None]] = field(default_factory=dict)
     """[n] a field: what came beside the payloads and counts instead of what they say. Of the field with the word time,
     event times as in `Batch.times`; of the one with the word id, its text in UTF-8."""
+    arrived: NDArray[np.int64] | None = None
+    """[n] when each payload came, microseconds since 1970 UTC, `MISSING_TIME` where that is not known; None: now."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -153,3 +155,10 @@ class Batch:
             return self.first + rows
         names = np.array([zlib.crc32(name.encode()) for name in self.block.cursors], np.int64)
         return (names[self.block.parts[rows]] << 31) ^ self.block.offsets[rows]
+
+    def arrivals(self, rows: NDArray[np.int64], now: int) -> NDArray[np.int64]:
+        """When these rows [m] came, as far as their source knows; none after `now`: a wrong clock shall age no others."""
+        arrived = self.block.arrived
+        if arrived is None:
+            return np.full(len(rows), now)
+        return np.where(arrived[rows] == MISSING_TIME, now, np.minimum(arrived[rows], now))

@@ -269,14 +269,18 @@ class Learner(InForce):
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date with reference, head and the feed's rate."""
         scorer.recalibrate()
-        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
+        self.threshold = threshold_for(self._feed.config.alerts.budget, self.records_per_hour())
+
+    def records_per_hour(self) -> float | None:
+        """How fast the feed's records come, None where that is not known."""
+        return self._feed.buffer.records_per_hour()
 
     def append(self, buffer: Buffer, batch: Batch) -> None:
         """Add a batch's accepted rows to a window."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
         times = batch.times[rows]
         if not self._feed.replay:
-            times = np.full(len(rows), self._feed.clock.micros())
+            times = batch.arrivals(rows, self._feed.clock.micros())
         buffer.append(batch.numbers[rows], batch.codes[rows], batch.identities(rows), times)
 
     def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from streamad.errors import CommitAbortedError, OutOfTouchError, UserError
-from streamad.ports import Reference
+from streamad.ports import Reference, WatchedSource
 from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
 from streamad.runtime.retraining import name
@@ -88,6 +88,12 @@ class Tutor(Learner):
         with _still_active():
             self._publisher.publish(version, read_files(self._artifacts / name(version)))
         self._promoted = version
+
+    def records_per_hour(self) -> float | None:
+        """Of the whole feed, of which the source may hand out a sample."""
+        rate, source = super().records_per_hour(), self._feed.source
+        share = source.figures({}).share if isinstance(source, WatchedSource) else 1.0
+        return None if rate is None else rate / share
 
     def status(self) -> dict[str, Any]:
         """See `Learner.status`; also the labels whose record is nowhere."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
+import numpy as np
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
-from streamad.records.batch import Block
+from streamad.records.batch import MISSING_TIME, Block
 from streamad_connectors.kafka.connection import kafka_errors
 from streamad_connectors.kafka.gauge import Gauge, Place
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
+from streamad_connectors.kafka.thinning import Thinning
 
 _log = structlog.get_logger(__name__)
 
@@ -25,8 +29,8 @@ _LOOK_SECONDS = 5.0
 class KafkaTail:
     """All partitions of a topic, from their last records on, `window` in all. A cursor is ``{"offset": next}``.
 
-    Where more than twice as many came meanwhile, it jumps forward to the last ones again: a trainer learns from
-    what is recent, and need not have seen all of it.
+    A trainer learns from what is recent, and need not have seen all of it: of a feed that is faster than it, it is given
+    a sample (`Thinning`), and where more than twice the window came meanwhile, it jumps forward to the last ones again.
     """
 
     def __init__(self, topic: RecordTopic, window: int) -> None:
@@ -35,6 +39,7 @@ class KafkaTail:
         self._consumer: Consumer = topic.connection.client
         self._places: dict[int, Place] = {}
         self._gauge = Gauge(topic.name)
+        self._thinning = Thinning(window)
         self._looked = float("-inf")
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
@@ -43,26 +48,49 @@ class KafkaTail:
         if not max_rows:
             return Idle()
         doing, events = f"reading topic {self._topic.name}", self._topic.connection.events
-        with (
-            suppress(OutOfTouchError),
-            kafka_errors(doing, events),
-        ):  # the client waits for them, and has said so
+        with suppress(OutOfTouchError), kafka_errors(doing, events):  # the client waits, and has said so
             self._look()
         with kafka_errors(doing, events):
-            got = [m for m in self._consumer.consume(max_rows, timeout) if self._is_record(m)]
-        for message in got:
-            if (place := self._places.get(message.partition() or 0)) is not None:
-                place.handed = (message.offset() or 0) + 1
-        if got and events.away:
-            events.answered()
+            got = self._read(max_rows, timeout)
         ends = {number: place.end for number, place in self._places.items() if place.end > place.handed}
         for number, end in ends.items():
             self._places[number].handed = end
-        return self._topic.block(got, ends) if got or ends else Idle()
+        if not (got or ends):
+            return Idle()
+        block = self._topic.block(got, self._handed() | ends)
+        return replace(block, arrived=np.fromiter(map(_arrived, got), np.int64, len(got)))
+
+    def _read(self, max_rows: int, timeout: float) -> list[Message]:
+        """At most `max_rows` that are in the sample, of at most as many reads as it thins."""
+        taken: list[Message] = []
+        for attempt in range(self._thinning.one_in):
+            met = self._consumer.consume(max_rows - len(taken), 0 if attempt else timeout)
+            found = [message for message in met if self._is_record(message)]
+            self._note(found)
+            kept = self._thinning.take(found)
+            self._thinning.passed(len(kept), len(found))
+            taken += kept
+            if not met or len(taken) == max_rows:
+                break
+        return taken
+
+    def _note(self, found: Sequence[Message]) -> None:
+        for message in found:
+            if (place := self._places.get(message.partition() or 0)) is not None:
+                place.handed = (message.offset() or 0) + 1
+        if found:
+            self._topic.connection.events.answered()
+
+    def _handed(self) -> dict[int, int]:
+        """How far each partition was read; where it was thinned, that may be behind its last row."""
+        if self._thinning.one_in == 1:
+            return {}
+        return {number: place.handed for number, place in self._places.items()}
 
     def figures(self, positions: Positions) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
-        return self._gauge.figures(positions, away=self._topic.connection.events.away)
+        found = self._gauge.figures(positions, away=self._topic.connection.events.away)
+        return replace(found, share=self._thinning.share)
 
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`; what is not named goes on where it is."""
@@ -82,19 +110,30 @@ class KafkaTail:
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
-        self._looked, self._gauge.settled = now, True
-        partitions = (
-            self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name].partitions
-        )
-        share = max(1, self._window // len(partitions))
-        for number in partitions:
+        self._looked = now
+        known = self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name]
+        share, behind = max(1, self._window // max(1, len(known.partitions))), 0
+        for number in known.partitions:
             first, end = self._topic.bounds(number)
             place = self._places.get(number)
+            behind += 0 if place is None else end - place.handed
             if place is not None and end - place.handed > 2 * share:
-                _log.info("jumped_forward", partition=number, records=end - place.handed - share)
+                self._jump(number, end - place.handed - share)
             elif place is not None:
                 continue
             self._go(number, max(first, end - share))
+        self._gauge.settled = bool(known.partitions)
+        self._think(behind)
+
+    def _jump(self, number: int, records: int) -> None:
+        _log.info("jumped_forward", partition=number, records=records)
+        self._thinning.passed(0, records)
+
+    def _think(self, behind: int) -> None:
+        before = self._thinning.one_in
+        self._thinning.look(behind)
+        if before != self._thinning.one_in:
+            _log.info("records_sampled", one_in=self._thinning.one_in, behind=behind)
 
     def _go(self, number: int, offset: int) -> None:
         if number in self._places:
@@ -117,3 +156,9 @@ class KafkaTail:
         elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
             self._topic.heed(error)
         return False
+
+
+def _arrived(message: Message) -> int:
+    """When a record came, by its timestamp, in microseconds since 1970; `MISSING_TIME` where it has none."""
+    kind, millis = message.timestamp()
+    return millis * 1000 if kind else MISSING_TIME
