@@ -92,8 +92,8 @@ def test_people_see_a_table_whose_ids_are_whole(tmp_path, command):
     fill(tmp_path, seen(1, key="bob", probability=0.25), seen(123456, kind="random", p_value=0.4))
     assert command.screen("queue") == [
         "EVENT                P-VALUE  ANOMALY?  ALERTS  KIND  WHY",
-        "net/log.csv:1 (bob)  0.0001   25 %      1       http  bytes 54540 (41 %)",
-        "net/log.csv:123456   0.4      -         -       http  bytes 54540 (41 %)",
+        "net/log.csv:1 (bob)  0.0001   25 %      1       http  bytes 54,540 (41 %)",
+        "net/log.csv:123456   0.4      -         -       http  bytes 54,540 (41 %)",
     ]
 
 

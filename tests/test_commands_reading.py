@@ -44,8 +44,8 @@ def test_all_alerts_means_all_of_them_beyond_one_page(tmp_path, command, monkeyp
 def test_people_see_one_line_an_alert(tmp_path, command):
     fill(tmp_path, seen(1), seen(2, key="bob", probability=0.934))
     assert command.screen("alerts") == [
-        "2026-01-01 00:00:00  net/log.csv:1  p 0.0001  bytes 54540 (41 %)",
-        "2026-01-01 00:00:00  net/log.csv:2 (bob)  p 0.0001  93 %  bytes 54540 (41 %)",
+        "2026-01-01 00:00:00  net/log.csv:1  p 0.0001  bytes 54,540 (41 %)",
+        "2026-01-01 00:00:00  net/log.csv:2 (bob)  p 0.0001  93 %  bytes 54,540 (41 %)",
     ]
 
 
@@ -54,7 +54,7 @@ FIRST = "alert of net/log.csv:1"
 
 def shown(lines):
     """What people see of alerts, less their times and reasons."""
-    return [line.removeprefix("2026-01-01 00:00:00  ").removesuffix("  bytes 54540 (41 %)") for line in lines]
+    return [line.removeprefix("2026-01-01 00:00:00  ").removesuffix("  bytes 54,540 (41 %)") for line in lines]
 
 
 def test_people_see_one_line_a_burst_with_its_count_and_programs_all_of_them(tmp_path, command):

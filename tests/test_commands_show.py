@@ -62,13 +62,41 @@ def test_people_see_an_alert_in_words(tmp_path, command):
         "anomaly?  90 %",
         "model     version 3 (dp_vae, 2 labels applied)",
         "scored    2026-01-01T00:00:00.000Z",
-        "why       bytes 54540 (41 %)",
         "label     anomaly by ann, 2026-01-01T00:00:00.000Z: again",
+        "why",
+        "   41 %  bytes  54,540",
         "record",
         "  user     bob",
         "  bytes    54540",
         "  service  http",
     ]
+
+
+def test_each_reason_is_a_line_that_sets_the_value_beside_what_is_usual(tmp_path, command):
+    reasons = [
+        {
+            "field": "bytes",
+            "value": 54540,
+            "share": 0.41,
+            "usual": [100, 400.25],
+            "with": ["packets", "rate"],
+        },
+        {"field": "flag", "value": "S0", "share": 0.3, "usual": ["SF", "S1"], "with": []},
+        {"field": "skew", "value": None, "share": 0.09, "usual": [-2, 1.23456], "with": []},
+        {"field": "login", "value": True, "share": 0.08, "usual": [False, False], "with": []},
+        {"field": "odd", "value": [1], "share": 0.07, "usual": [], "with": []},
+    ]
+    fill(tmp_path, seen(1) | {"reasons": reasons})
+    shown = command.screen("show", "net/log.csv:1")
+    start = shown.index("why")
+    assert shown[start + 1 : shown.index("record")] == [
+        "   41 %  bytes  54,540   usual 100\N{EN DASH}400.2; out of place with it: packets, rate",
+        "   30 %  flag   S0       usual SF or S1",
+        "    9 %  skew   missing  usual -2 to 1.235",
+        "    8 %  login  true     usual false",
+        "    7 %  odd    [1]",
+    ]
+    assert command.rows("show", "net/log.csv:1")[0]["reasons"] == reasons
 
 
 def test_an_event_that_is_no_alert_is_shown_beside_the_threshold_of_now(tmp_path, command):

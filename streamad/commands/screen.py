@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _VALUE_CHARS = 60
+_MANY = 10_000  # from here on digits behind the point say nothing
 
 
 def piped() -> bool:
@@ -99,9 +100,35 @@ def percent(share: float | None) -> str:
 
 
 def reasons(found: Iterable[Mapping[str, Any]]) -> str:
-    """Why a record was scored as it was, in words: ``src_bytes 54540 (41 %)``."""
+    """Why a record was scored as it was, in words: ``flag S0 (41 %, usual SF)``."""
     return ", ".join(
-        f"{reason['field']} {brief(reason['value'])} ({percent(reason['share'])})" for reason in found
+        f"{reason['field']} {amount(reason['value'])} ({', '.join(filter(None, _beside(reason)))})"
+        for reason in found
+    )
+
+
+def _beside(reason: Mapping[str, Any]) -> tuple[str, str]:
+    return percent(reason["share"]), usually(reason)
+
+
+def usually(reason: Mapping[str, Any]) -> str:
+    """What would be usual in a reason's field, in words; nothing where it was not told."""
+    found = reason.get("usual")
+    if not isinstance(found, list) or not found:
+        return ""
+    words = list(map(amount, found))
+    if not all(isinstance(value, int | float) for value in found):
+        return "usual " + " or ".join(words)
+    between = "\N{EN DASH}" if found[0] >= 0 else " to "
+    return "usual " + between.join(dict.fromkeys(words))
+
+
+def amount(value: object) -> str:
+    """One value of a reason: numbers as people write them, anything else in little room."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return brief(value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < _MANY else f"{value:,.0f}"
     )
 
 

@@ -33,6 +33,9 @@ def show(args: argparse.Namespace) -> None:
         screen.ndjson(event)
         return
     screen.table(_facts(event))
+    if event["reasons"]:
+        screen.show("why")
+        screen.table(map(_reason, event["reasons"]))
     if event["record"] is not None:
         screen.show("record")
         screen.table((f"  {name}", _text(value)) for name, value in event["record"].items())
@@ -137,11 +140,17 @@ def _facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "happened", event["event_time"]
     if event["scored_at"]:
         yield "scored", event["scored_at"]
-    yield "why", screen.reasons(event["reasons"]) or "-"
     for label in event["labels"]:
         by = f" by {label['analyst']}" if label["analyst"] else ""
         note = f": {label['note']}" if label["note"] else ""
         yield "label", f"{label['label']}{by}, {label['labeled_at']}{note}"
+
+
+def _reason(reason: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """One line: the share of the score, the field, its value, and what would be usual."""
+    along = ", ".join(reason.get("with", []))
+    told = "; ".join(filter(None, (screen.usually(reason), along and f"out of place with it: {along}")))
+    return f"  {screen.percent(reason['share']):>5}", reason["field"], screen.amount(reason["value"]), told
 
 
 def _p_value(event: Mapping[str, Any]) -> str:
