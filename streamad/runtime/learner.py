@@ -269,11 +269,7 @@ class Learner(InForce):
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date with reference, head and the feed's rate."""
         scorer.recalibrate()
-        self.threshold = threshold_for(self._feed.config.alerts.budget, self.records_per_hour())
-
-    def records_per_hour(self) -> float | None:
-        """How fast the feed's records come, None where that is not known."""
-        return self._feed.buffer.records_per_hour()
+        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
 
     def append(self, buffer: Buffer, batch: Batch) -> None:
         """Add a batch's accepted rows to a window."""

@@ -12,6 +12,7 @@ from streamad.ports import Reference, WatchedSource
 from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
 from streamad.runtime.retraining import name
+from streamad.scoring.calibration import threshold_for
 from streamad.state.artifacts import read_files
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from streamad.runtime.published import Published, PublishedNews
     from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
+    from streamad.scoring.scorer import Scorer
 
 _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
 """How often the scorers are told how recent records score, and how many of them."""
@@ -89,11 +91,12 @@ class Tutor(Learner):
             self._publisher.publish(version, read_files(self._artifacts / name(version)))
         self._promoted = version
 
-    def records_per_hour(self) -> float | None:
-        """Of the whole feed, of which the source may hand out a sample."""
-        rate, source = super().records_per_hour(), self._feed.source
+    def _recalibrate(self, scorer: Scorer) -> None:
+        """As `Learner`, with the rate of the whole feed, of which the source may hand out a sample."""
+        scorer.recalibrate()
+        rate, source = self._feed.buffer.records_per_hour(), self._feed.source
         share = source.figures({}).share if isinstance(source, WatchedSource) else 1.0
-        return None if rate is None else rate / share
+        self.threshold = threshold_for(self._feed.config.alerts.budget, rate and rate / share)
 
     def status(self) -> dict[str, Any]:
         """See `Learner.status`; also the labels whose record is nowhere."""
