@@ -27,8 +27,8 @@ SCHEMA = Schema(
 )
 WAVE, SIZE, RARE, STILL, FLAG = range(5)
 VALUES = [["", *(f"v{n}" for n in range(40))]]
-OPTIONS = DriftOptions(records=1000)
-BLOCK, RECORDS = 250, 60_000
+OPTIONS = DriftOptions(records=2000)
+BLOCK, RECORDS = 500, 60_000
 MOVED = 45_000
 
 
@@ -54,7 +54,7 @@ class Stream:
         noise = random.standard_normal(RECORDS)
         for row in range(1, RECORDS):
             noise[row] = 0.5 * noise[row - 1] + 0.87 * noise[row]
-        day = 0.6 * np.sin(2 * np.pi * np.arange(RECORDS) / 12_000)
+        day = 0.6 * np.sin(2 * np.pi * np.arange(RECORDS) / 24_000)
         size = np.exp(1.5 * random.standard_normal(RECORDS))
         rare = np.where(random.random(RECORDS) < 0.03, random.pareto(1.1, RECORDS), 0.0)
         columns = [noise + day, size, rare, np.full(RECORDS, 7.0), random.random(RECORDS) < 0.3]
@@ -126,8 +126,8 @@ def surprise(stream):
     ("change", "field", "kind"),
     [
         (move_column(WAVE, 1.5), "wave", "level"),
-        (move_column(SIZE, -0.8), "size", "level"),
-        (move_column(SIZE, 0.8), "size", "level"),
+        (move_column(SIZE, -1.5), "size", "level"),
+        (move_column(SIZE, 1.5), "size", "level"),
         (move_column(RARE, 0.5), "rare", "level"),
         (move_value, "port", "share"),
         (never_seen, "port", "share"),
@@ -142,7 +142,7 @@ def test_a_lasting_change_is_said_with_the_right_field_and_soon(change, field, k
     change(stream)
     told, drift = watched(stream)
     assert told[:2] == (field, kind)
-    assert MOVED < told[2] <= MOVED + 1250
+    assert MOVED < told[2] <= MOVED + 2500
     assert drift.alarms == {field: 1}
 
 
@@ -155,24 +155,31 @@ def test_cycles_likeness_heavy_tails_and_bursts_are_no_drift(seed):
 
 def test_a_gradual_change_is_said_before_long():
     stream = Stream()
-    stream.numbers[MOVED:, WAVE] += 1.5 * np.minimum(np.arange(RECORDS - MOVED) / 600, 1)
+    stream.numbers[MOVED:, WAVE] += 1.5 * np.minimum(np.arange(RECORDS - MOVED) / 1250, 1)
     told, _ = watched(stream)
     assert told[0] == "wave"
-    assert MOVED < told[2] <= MOVED + 1850
+    assert MOVED < told[2] <= MOVED + 3750
 
 
 def test_an_alarm_tells_its_numbers_in_the_units_of_the_field():
     stream = Stream()
     stream.numbers[MOVED:, FLAG] = 1.0
-    stream.numbers[MOVED:, SIZE] += 5.0
     _, drift = watched(stream)
     told = drift.last
-    assert told["field"] == "flag"
-    assert told["also"] == ["size"]
-    assert told["strength"] > 1
+    assert (told["field"], told["kind"], told["also"]) == ("flag", "share", [])
     assert told["expected"] == pytest.approx(0.3, abs=0.05)
-    assert told["found"] > 0.5
+    assert told["found"] > 0.7
+    assert told["strength"] > 1
     assert json.loads(json.dumps(told)) == told
+
+
+def test_an_alarm_names_what_moved_at_the_same_time():
+    stream = Stream()
+    stream.numbers[MOVED:, FLAG] = 1.0
+    stream.numbers[MOVED:, SIZE] += 2.0
+    _, drift = watched(stream)
+    assert {drift.last["field"], *drift.last["also"]} == {"flag", "size"}
+    assert sum(drift.alarms.values()) == 1
 
 
 def test_after_an_alarm_it_waits_to_begin_anew_on_what_the_feed_has_become():
@@ -220,12 +227,12 @@ def test_neither_the_cut_of_batches_nor_restarts_change_anything():
 def test_what_is_taken_by_a_copy_leaves_the_original_as_it_was():
     stream = Stream()
     drift = begun(stream)
-    edges = [*range(0, 40_001, 1000)]
+    edges = [*range(0, 42_001, 1000)]
     drift.take(stream.seen(edges))
     before = {**drift.state(), **drift.state()}
     move_column(WAVE, 5.0)(stream)
     twin = drift.copy()
-    twin.take(stream.seen([*range(40_000, RECORDS + 1, 1000)]))
+    twin.take(stream.seen([*range(42_000, RECORDS + 1, 1000)]))
     assert twin.last is not None
     assert drift.state() == before
     assert not drift.idle
@@ -235,7 +242,7 @@ def test_only_the_state_of_closed_blocks_is_written_again():
     stream = Stream()
     drift = begun(stream)
     parts = []
-    for seen in stream.seen([0, 100, 200, 300]):
+    for seen in stream.seen([0, 100, 200, 600]):
         drift.take([seen])
         parts.append(sorted(drift.state()))
         drift.saved()

@@ -15,7 +15,6 @@ import numpy as np
 
 from streamad.learning.drift_forecast import SPAN, Forecasts
 from streamad.learning.drift_monitors import Gauges, Kind, Sums
-from streamad.state.holdout import chosen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 Values = Sequence[Sequence[str]]
 """``values[field][code]``: the dictionary that codes belong to."""
 
-_SHARE = 0.25
-"""Of the records, those that are looked at."""
+_GOLDEN = 0x9E3779B97F4A7C15
 _LEAST: Mapping[Kind, float] = {
     "score": 0.15,
     "level": 0.15,
@@ -62,7 +60,7 @@ class Drift:
         self._waits = True
         self._gauges: Gauges | None = None
         self._forecasts = Forecasts.of(0)
-        self._open = Sums(np.zeros(2, np.int64), 0, 0)
+        self._open = Sums(np.zeros(0, np.int64), np.zeros(3, np.int64))
         self._from = 0  # the record number at which the first block begins
         self._version = 0
         self._unsaved: frozenset[str] = frozenset()  # parts of the checkpoint
@@ -121,7 +119,7 @@ class Drift:
                 "from": None if self.idle else self._from,
                 "known": self._gauges is not None,
                 "version": self._version,
-                "open": [part.sampled, part.records, *part.figures.tolist()],
+                "open": [part.rows.tolist(), part.figures.tolist()],
             }
         }
         if self._gauges is not None and "drift_gauges" in self._unsaved:
@@ -147,8 +145,8 @@ class Drift:
         if forecasts is None:
             return
         self._watch(gauges)
-        sampled, records, *figures = state["open"]
-        self._forecasts, self._open = forecasts, Sums(np.array(figures, np.int64), sampled, records)
+        rows, figures = (np.array(numbers, np.int64) for numbers in state["open"])
+        self._forecasts, self._open = forecasts, Sums(figures, rows)
         self._waits, self._from, self._version = state["from"] is None, state["from"] or 0, state["version"]
 
     def status(self) -> dict[str, Any]:
@@ -174,19 +172,19 @@ class Drift:
             self._version = seen.version
             self._forecasts.unsettle(slice(1))
         edges = [first, *range((first // self._block + 1) * self._block, end, self._block), end]
-        sample = chosen(batch.identities(np.arange(len(batch))), self._seed, _SHARE)
+        sample = _sampled(batch.identities(np.arange(len(batch))), self._seed)
         inside = [edge - batch.first for edge in edges]
         for part, edge in zip(
             self._gauges.sums(batch, seen.p_values, sample, inside), edges[1:], strict=True
         ):
-            self._open = self._open + part
+            self._open = self._open.with_part(part)
             if edge % self._block == 0 and not self._close(edge):
                 return
 
     def _close(self, edge: int) -> bool:
         """A block ended before record number `edge`; False where that was a drift."""
         assert self._gauges is not None
-        means = self._open.means() if self._open.sampled else self._forecasts.blocks[-1]
+        means = self._gauges.means(self._open) if self._open.rows[0] else self._forecasts.blocks[-1]
         self._open, self._unsaved = self._gauges.nothing(), self._unsaved | {"drift_learned"}
         miss = self._forecasts.add(means, self._floor, self._limit)
         if miss is None or miss.ratio.max() <= 1:
@@ -218,3 +216,12 @@ class Drift:
         self._waits, self._open = True, self._gauges.nothing()
         if leading in self._gauges.others:
             self._gauges = None  # values came up that are worth watching
+
+
+def _sampled(records: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    """[n] 0 for an eighth of the records, 1 for another, and so on: see `Gauges.sums`.
+
+    Spread evenly, and in step with nothing (Fibonacci hashing; Knuth, vol. 3, 6.4).
+    """
+    turned = records.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(seed * _GOLDEN % 2**64)
+    return (turned >> np.uint64(61)).astype(np.uint8)

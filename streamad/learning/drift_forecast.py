@@ -141,9 +141,10 @@ class Forecasts:
         if self.rounds >= _ROUNDS:
             missed = level - (self.weights[:, None] * lags).sum(axis=0)
             share = known / np.float32(min(self.rounds - _ROUNDS + 1, _MEMORY))
-            self.moment = self.moment + ((missed**_POWER).mean(axis=0) - self.moment) * share
+            squared = missed * missed
+            self.moment = self.moment + ((squared * squared * squared).mean(axis=0) - self.moment) * share
         fade = np.float32(1 - 1 / _MEMORY)
-        products = (lags[:, None] * moves[None]).mean(axis=2)  # [LAGS, LAGS + 1, M]
+        products = np.einsum("asm,bsm->abm", lags, moves) / np.float32(SPAN)  # [LAGS, LAGS + 1, M]
         self.squares = self.squares * fade + products[:, :-1].reshape(LAGS * LAGS, -1)
         self.products = self.products * fade + products[:, -1]
         self.rounds += 1

@@ -7,7 +7,8 @@ does. Everything else is a share. Sums are of whole numbers, so that no order of
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -27,7 +28,8 @@ MOST_VALUES = 62
 
 _STEPS = 256.0
 """Whole numbers to one: figures are rounded to this."""
-_FIT_ROWS = 16_384
+FIT_ROWS = 4096
+"""Of a window, the youngest rows that scales and values are taken from."""
 _TO_DEVIATION = 1.349
 """Between the quartiles of a normal distribution lie so many standard deviations."""
 _ANY = 1e12
@@ -45,26 +47,20 @@ class Monitor:
     """The field that it is about; ``(score)`` and ``(rejected)`` are about none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
+class Sums(NamedTuple):
     """Of one block, or of a part of it."""
 
     figures: NDArray[np.int64]
     """[M] over the sampled records, in `_STEPS`; of `rejected` over all."""
-    sampled: int
-    records: int
+    rows: NDArray[np.int64]
+    """How many records were looked at for all figures, for shares of values, and how many there were."""
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.figures + other.figures, self.sampled + other.sampled, self.records + other.records)
-
-    def means(self) -> NDArray[np.float32]:
-        """[M] in [-1, 1]; zeros where nothing was sampled."""
-        out = (self.figures / (_STEPS * max(self.sampled, 1))).astype(np.float32)
-        out[1] = self.figures[1] / (_STEPS * max(self.records, 1))
-        return out
+    def with_part(self, other: Sums) -> Sums:
+        """Both together."""
+        return Sums(self.figures + other.figures, self.rows + other.rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Gauges:
     """How a record's figures are taken: score and rejected, each number's level, what is missing, each value's share."""
 
@@ -92,13 +88,13 @@ class Gauges:
 
         Its most frequent values are watched, or those of `watched`.
         """
-        numbers = window.numbers[-_FIT_ROWS:]
+        numbers = window.numbers[-FIT_ROWS:]
         centre, scale = np.zeros(numbers.shape[1]), np.zeros(numbers.shape[1])
         for column, known in enumerate(numbers.T[: len(schema.names("numeric"))]):
             centre[column], scale[column] = _robust(known[~np.isnan(known)])
         scale[len(schema.names("numeric")) :] = 1.0
         frequent = tuple(
-            _frequent(codes, values[column]) for column, codes in enumerate(window.codes[-_FIT_ROWS:].T)
+            _frequent(codes, values[column]) for column, codes in enumerate(window.codes[-FIT_ROWS:].T)
         )
         return cls(schema, centre, scale, watched or frequent).bind(values)
 
@@ -146,52 +142,66 @@ class Gauges:
             mean = self.centre[column] + self.scale[column] * mean
         return float(f"{mean:.4g}")
 
+    @cached_property
+    def count(self) -> int:
+        """M."""
+        return 2 + 2 * len(self.centre) + sum(len(watched) + 2 for watched in self.values)
+
     def nothing(self) -> Sums:
         """Of no records."""
-        slots = sum(len(watched) + 2 for watched in self.values)
-        return Sums(np.zeros(2 + 2 * len(self.centre) + slots, np.int64), 0, 0)
+        return Sums(np.zeros(self.count, np.int64), np.zeros(3, np.int64))
+
+    def means(self, sums: Sums) -> NDArray[np.float32]:
+        """[M] in [-1, 1]; zeros where nothing was looked at."""
+        measured, counted, records = (_STEPS * np.maximum(sums.rows, 1)).tolist()
+        out = np.empty(self.count, np.float32)
+        shares = 2 + 2 * len(self.centre)
+        np.divide(sums.figures[:shares], measured, out=out[:shares], casting="same_kind")
+        np.divide(sums.figures[shares:], counted, out=out[shares:], casting="same_kind")
+        out[1] = sums.figures[1] / records
+        return out
 
     def sums(
         self,
         batch: Batch,
         p_values: NDArray[np.float64],
-        sample: NDArray[np.bool_],
+        sample: NDArray[np.uint8],
         edges: Sequence[int],
     ) -> list[Sums]:
-        """Of the parts ``[edges[i], edges[i + 1])`` of a batch; `sample` [n] says which records count."""
-        rows = np.flatnonzero(sample & (batch.status == ACCEPTED))
-        cuts = np.searchsorted(rows, edges)
-        rows = rows[cuts[0] : cuts[-1]]
-        cuts -= cuts[0]
-        figures = self._figures(batch.numbers[rows], batch.codes[rows], p_values[rows], cuts)
-        rejected = np.add.reduceat(batch.status != ACCEPTED, edges[:-1], dtype=np.int64)
-        figures[:, 1] = rejected * int(_STEPS)
-        sampled, records = np.diff(cuts).tolist(), np.diff(edges).tolist()
-        return [Sums(*part) for part in zip(figures, sampled, records, strict=True)]
+        """Of the parts ``[edges[i], edges[i + 1])`` of a batch.
 
-    def _figures(
-        self,
-        numbers: NDArray[np.float64],
-        codes: NDArray[np.int32],
-        p_values: NDArray[np.float64],
-        cuts: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """[parts, M] sums over the rows of each part, with nothing for `rejected`."""
+        `sample` [n] says which records count: 0 for all figures, 1 for shares only.
+        """
+        accepted = batch.status == ACCEPTED
+        counted, inner = _between((sample <= 1) & accepted, edges)
+        measured, cuts = _between((sample == 0) & accepted, edges)
         count = len(self.centre)
-        out = np.zeros((len(cuts) - 1, len(self.nothing().figures)), np.int64)
-        out[:, :1] = _added((1 - 2 * p_values)[:, None] * _STEPS, cuts)
-        missing = np.isnan(numbers)
-        levels = np.empty(numbers.shape, np.float32)
+        figures = np.zeros((len(edges) - 1, self.count), np.int64)
+        levels, missing = self._levels(batch.numbers[measured], p_values[measured])
+        figures[:, [0, *range(2, 2 + count)]] = _added(levels, cuts)
+        if missing is not None:
+            figures[:, 2 + count : 2 + 2 * count] = _added(missing * _STEPS, cuts)
+        figures[:, 2 + 2 * count :] = self._shares(batch.codes[counted], inner)
+        if not accepted.all():
+            figures[:, 1] = np.add.reduceat(~accepted, edges[:-1], dtype=np.int64) * int(_STEPS)
+        rows = np.stack((np.diff(cuts), np.diff(inner), np.diff(edges)), axis=1)
+        return [Sums(*part) for part in zip(figures, rows, strict=True)]
+
+    def _levels(
+        self, numbers: NDArray[np.float64], p_values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """[n, 1 + N] the score and the levels in `_STEPS`, not yet rounded; [n, N] what is missing, None if nothing is."""
+        out = np.empty((len(numbers), 1 + len(self.centre)), np.float32)
+        out[:, 0] = (1 - 2 * p_values) * _STEPS
+        levels, missing = out[:, 1:], np.isnan(numbers)
         with np.errstate(over="ignore"):
             np.subtract(numbers, self.centre, out=levels, casting="same_kind")
             levels *= self._factor
-        np.clip(levels, -_STEPS, _STEPS, out=levels)
-        if missing.any():
-            levels[missing] = 0.0
-            out[:, 2 + count : 2 + 2 * count] = _added(missing * _STEPS, cuts)
-        out[:, 2 : 2 + count] = _added(levels, cuts)
-        out[:, 2 + 2 * count :] = self._shares(codes, cuts)
-        return out
+        np.maximum(np.minimum(levels, _STEPS, out=levels), -_STEPS, out=levels)
+        if not missing.any():
+            return out, None
+        levels[missing] = 0.0
+        return out, missing
 
     def _shares(self, codes: NDArray[np.int32], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
         """[parts, slots] how often each value of each category field came."""
@@ -216,6 +226,13 @@ class Gauges:
         """Undo `state`, for the codes of this dictionary."""
         centre, scale = np.array(state["centre"], np.float64), np.array(state["scale"], np.float64)
         return cls(schema, centre, scale, tuple(map(tuple, state["values"]))).bind(values)
+
+
+def _between(chosen: NDArray[np.bool_], edges: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows chosen [m] between the first and the last edge, and where among them each edge lies."""
+    rows = np.flatnonzero(chosen)
+    cuts = np.searchsorted(rows, edges)
+    return rows[cuts[0] : cuts[-1]], cuts - cuts[0]
 
 
 def _added(figures: NDArray[np.floating[Any]], cuts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from streamad.learning.drift import Drift, Seen
+from streamad.learning.drift_monitors import FIT_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,4 +72,4 @@ class DriftWatch:
     def _begin(self, records: int, values: Callable[[], Values]) -> None:
         assert self._drift is not None
         if self._drift.idle and len(self._feed.buffer) >= self._drift.rows_to_begin:
-            self._drift.begin(self._feed.buffer.snapshot(), values(), records)
+            self._drift.begin(self._feed.buffer.snapshot(FIT_ROWS), values(), records)

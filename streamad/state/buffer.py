@@ -76,9 +76,9 @@ class Buffer:
         self._start = (self._start + overwritten) % self._capacity
         self._size += rows - overwritten
 
-    def snapshot(self) -> Snapshot:
-        """Contiguous copies: the stream goes on while they are worked with."""
-        rows = self._rows()
+    def snapshot(self, youngest: int | None = None) -> Snapshot:
+        """Contiguous copies, of so many rows or of all: the stream goes on while they are worked with."""
+        rows = self._rows()[-(youngest or self._capacity) :]
         return Snapshot(
             self._numbers[rows],
             self._codes[rows],

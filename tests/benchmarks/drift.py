@@ -32,7 +32,7 @@ from river.drift import ADWIN
 
 from streamad.bench.stream.streams import generated
 from streamad.learning.drift import Drift, Seen
-from streamad.learning.drift_forecast import SPAN
+from streamad.learning.drift_forecast import QUIET, SPAN
 from streamad.learning.drift_monitors import Gauges
 from streamad.records.batch import ACCEPTED, Block
 from streamad.records.decoder import Decoder
@@ -225,10 +225,10 @@ class Adwin:
             if end >= WINDOW:
                 self._gauges = Gauges.fit(SCHEMA, self._stream.window(end), self._stream.values)
             return None
-        everything = np.ones(len(seen.batch), bool)
+        everything = np.zeros(len(seen.batch), np.uint8)
         edges = [*range(0, len(seen.batch), self.records), len(seen.batch)]
         parts = self._gauges.sums(seen.batch, seen.p_values, everything, edges)
-        means = np.array([part.means() for part in parts])
+        means = np.array([self._gauges.means(part) for part in parts])
         if len(self._means) < self.first:
             self._means += [*means]
             self._adwins = [ADWIN(clock=1) for _ in self._gauges.monitors]
@@ -250,8 +250,8 @@ METHODS = {"ours": Ours, "always": Always, "never": Never, "z": Z, "adwin": Adwi
 # ---- the comparison --------------------------------------------------------------------------------
 
 
-def changes(stream, trials, random):
-    """(kind, Change) for each field that can move, sudden and gradual."""
+def changes(stream, trials, random, soonest):
+    """(kind, Change) for each field that can move, sudden and gradual, from record `soonest` on."""
     numbers = stream.numbers[:WINDOW, :NUMERIC]
     low, first, third, high = np.nanquantile(numbers, (0.01, 0.25, 0.75, 0.99), axis=0)
     robust = (third - first) / 1.349
@@ -260,7 +260,7 @@ def changes(stream, trials, random):
     for column in columns:
         for kind, over in (("sudden", 0), ("gradual", RAMP)):
             for _ in range(trials):
-                at = int(random.integers(len(stream.numbers) // 5, len(stream.numbers) - 3 * WITHIN))
+                at = int(random.integers(soonest, len(stream.numbers) - 3 * WITHIN))
                 size = 0.5 * robust[column] * random.choice((-1, 1)) if column < NUMERIC else 0.0
                 yield kind, Change(column, at, over, size)
 
@@ -291,7 +291,9 @@ def compare(name, stream, seed, trials, methods):
     """Of each method: false alarms per million records, and of each kind what was found."""
     options = DriftOptions(records=2000) if name.startswith("kdd") else DriftOptions()
     size = options.records // SPAN
-    planned = list(changes(stream, trials, np.random.default_rng((seed, 3))))
+    # not while ours still learns, as a daemon does once
+    soonest = max(len(stream.numbers) // 5, options.records + QUIET * size)
+    planned = list(changes(stream, trials, np.random.default_rng((seed, 3)), soonest))
     for method_name in methods:
         said, kept = quiet_run(
             METHODS[method_name](options, stream, seed),
