@@ -28,7 +28,7 @@ from typing import NamedTuple
 from feeds import write_kafka_config
 from kafka_broker import Broker
 from kafka_chaos_disturbance import Disturbance, lag
-from kafka_chaos_feed import Analyst, Feed, Watch, lines_of
+from kafka_chaos_feed import Analyst, Feed, Watch, lines_of, mixed
 from kafka_chaos_heads import Heads, Published
 from kafka_chaos_judge import Outcome, judge_alerts, judge_delivery, judge_pairs
 from kafka_chaos_scorers import Scorers
@@ -57,8 +57,8 @@ def make_setting(broker, folder, told, name, records, seconds):
     topics = make_topics(broker, {"records": PARTITIONS}, message_timestamp_type="LogAppendTime")
     topics |= {what: f"{name}-{what}" for what in OUTPUTS + SHARED}
     feed = Feed(broker, topics["records"], PARTITIONS)
-    lines = lines_of(WARM_UP, records)
-    return Setting(broker, folder, topics, feed, lines, seconds, random.Random(told.seed))
+    rng = random.Random(told.seed)
+    return Setting(broker, folder, topics, feed, mixed(lines_of(WARM_UP, records), rng), seconds, rng)
 
 
 def write_config(setting, group, prefix, labels, **training):
@@ -115,7 +115,7 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     """Train on the first records, then feed the others while scorers are ended: what was published, and an outcome
     with what was done."""
     broker, feed = setting.broker, setting.feed
-    feed.send(lines_of(0, WARM_UP, spoil=False))
+    feed.send(lines_of(0, WARM_UP))
     trainer = train(config, setting.folder / "trainer.log")
     published = Published(setting.folder, broker, setting.topics)
     if mishaps:  # no labels, and nothing that would change scores

@@ -19,14 +19,19 @@ LABEL_SECONDS, LABELS = 4.0, 4
 """So many are given every so many seconds."""
 
 
-def lines_of(first, count, *, spoil=True):
-    """KDD records from `first` on; every so manieth one is spoilt, and says which one it is."""
+def lines_of(first, count):
+    """KDD records from `first` on."""
     with gzip.open(DATA / "kddcup99" / "kddcup.data_10_percent.gz") as file:
         lines = [line.rstrip(b"\n") for line in islice(file, first, first + count)]
     assert len(lines) == count, "there are not so many records"
-    if not spoil:
-        return lines
-    places = range(POISON_EVERY - 1, count, POISON_EVERY)
+    return lines
+
+
+def mixed(lines, rng):
+    """In another order, as else all alerts would come in a few floods; every so manieth one is spoilt, and says which one
+    it is."""
+    rng.shuffle(lines)
+    places = range(POISON_EVERY - 1, len(lines), POISON_EVERY)
     lines[POISON_EVERY - 1 :: POISON_EVERY] = [b"poison %d" % number for number in places]
     return lines
 
