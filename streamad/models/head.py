@@ -1,5 +1,7 @@
 """The incremental head: Bayesian logistic regression on ``[latent; score]`` that learns each label at once.
 
+A feed's head reads its latents as waves (`streamad.models.waves`), others as they are.
+
 The weights' posterior is kept in information form. Every label contributes one *site*, a Gaussian stand-in
 for its likelihood along its own features, so that a label costs the same however many came before, and a
 withdrawn one is taken out again by subtracting exactly its site.
@@ -15,10 +17,14 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from streamad.models.waves import Waves
+
 LEVEL_WEIGHT, LEVEL_DEVIATION = 2.0, 0.5
 """Prior of the weight on the score: before any label, and for a while after, the base score leads."""
 LATENT_DEVIATION = 0.2
 """Prior standard deviation of the weights on the latents, whose prior mean is 0."""
+WAVES_DEVIATION, WAVES_LEVEL_DEVIATION = 2.25, 0.1
+"""With waves: how far the latents may move the log odds, and how little a label tells about the score elsewhere."""
 BIAS_DEVIATION = 1.0
 PRECISION_FLOOR = 1e-4
 """The least precision of a site: a label that surprises nobody still leaves a trace."""
@@ -49,6 +55,8 @@ class Head:
     count_normal: int
     mean: NDArray[np.float64]
     """[F + 1] the solution of ``precision @ mean = vector``."""
+    waves: Waves | None = None
+    """With waves F is their width, whatever the features given have."""
 
     @classmethod
     def fresh(
@@ -58,19 +66,33 @@ class Head:
         *,
         latent_deviation: float = LATENT_DEVIATION,
         level_weight: float = LEVEL_WEIGHT,
+        level_deviation: float = LEVEL_DEVIATION,
     ) -> Self:
         """A head without labels on F = `width` features, the last of which is the score's level."""
         rate = min(max(prior_rate, RATE_FLOOR), 0.5)
         mean = np.zeros(width + 1)
         mean[-2:] = level_weight, math.log(rate / (1 - rate))
         deviation = np.full(width + 1, latent_deviation)
-        deviation[-2:] = LEVEL_DEVIATION, BIAS_DEVIATION
+        deviation[-2:] = level_deviation, BIAS_DEVIATION
         precision = np.diag(deviation**-2.0)
         return cls(precision, precision @ mean, 0, 0, mean)
 
+    @classmethod
+    def with_waves(cls, width: int, prior_rate: float, seed: int) -> Self:
+        """A head without labels that reads its F = `width` features as waves."""
+        waves = Waves.fresh(width, seed)
+        head = cls.fresh(
+            waves.width,
+            prior_rate,
+            latent_deviation=WAVES_DEVIATION,
+            level_deviation=WAVES_LEVEL_DEVIATION,
+        )
+        head.waves = waves
+        return head
+
     def update(self, features: NDArray[np.float64], label: Label) -> Site:
         """Learn one label of the features [F]; returns what `remove` needs to forget it."""
-        f = np.append(features, 1.0)
+        f = self._read(features)
         y = 1.0 if label == "anomaly" else 0.0
         logit = _mode(float(f @ self.mean), float(f @ np.linalg.solve(self.precision, f)), y)
         p = _sigmoid(logit)
@@ -91,7 +113,7 @@ class Head:
 
     def remove(self, features: NDArray[np.float64], site: Site, label: Label) -> None:
         """Forget a label: subtract the site that `update` returned for these features [F]."""
-        self._add(np.append(features, 1.0), site, -1.0)
+        self._add(self._read(features), site, -1.0)
         self._count(label, -1)
 
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,8 +130,10 @@ class Head:
 
     def _log_odds(self, features: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
         """`log_odds` of at most `CHUNK` rows; padded, as a product's last bits depend on its shape."""
-        f = np.zeros((CHUNK, len(factor)))
-        f[: len(features), :-1], f[:, -1] = features, 1.0
+        given = np.zeros((CHUNK, features.shape[1]))
+        given[: len(features)] = features
+        f = np.ones((CHUNK, len(factor)))
+        f[:, :-1] = given if self.waves is None else self.waves.apply(given)
         spread = f @ factor
         variance = np.einsum("nf,nf->n", spread, spread)
         moderated: NDArray[np.float64] = (f @ self.mean) / np.sqrt(1 + math.pi / 8 * variance)
@@ -117,27 +141,36 @@ class Head:
 
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of an anomaly [n] for features [n, F]; each row stands for itself."""
-        logits = self.log_odds(features)
-        out: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
-        return out
+        return probability(self.log_odds(features))
 
     def copy(self) -> Self:
         """A head of its own with the same posterior."""
-        return type(self)(
-            self.precision.copy(), self.vector.copy(), self.count_anomaly, self.count_normal, self.mean.copy()
-        )
+        arrays = (self.precision.copy(), self.vector.copy())
+        return type(self)(*arrays, self.count_anomaly, self.count_normal, self.mean.copy(), self.waves)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of an artifact or a checkpoint."""
         counts = np.array([self.count_anomaly, self.count_normal], dtype=np.int64)
-        return {"precision": self.precision, "vector": self.vector, "mean": self.mean, "counts": counts}
+        waves = {} if self.waves is None else self.waves.tensors()
+        return {
+            "precision": self.precision,
+            "vector": self.vector,
+            "mean": self.mean,
+            "counts": counts,
+            **waves,
+        }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """The head that wrote these tensors, bit for bit."""
         precision, vector, mean = (np.array(tensors[k], np.float64) for k in ("precision", "vector", "mean"))
         anomaly, normal = (int(count) for count in tensors["counts"])
-        return cls(precision, vector, anomaly, normal, mean)
+        return cls(precision, vector, anomaly, normal, mean, Waves.from_tensors(tensors))
+
+    def _read(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the weights meet [F + 1] of one row's features."""
+        read = features if self.waves is None else self.waves.apply(features[None])[0]
+        return np.append(read, 1.0)
 
     def _add(self, f: NDArray[np.float64], site: Site, sign: float) -> None:
         self.precision = self.precision + sign * site.precision * np.outer(f, f)
@@ -149,6 +182,12 @@ class Head:
             self.count_anomaly += change
         else:
             self.count_normal += change
+
+
+def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n] of log odds [n]."""
+    out: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -60.0, 60.0)))
+    return out
 
 
 def _sigmoid(logit: float) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamad.errors import StateError
 from streamad.features.usual import Usual
-from streamad.models.head import Head, Label, Site
+from streamad.models.head import Head, Label, Site, probability
 from streamad.models.scoring_model import Scored, ScoringModel, part
 from streamad.scoring.calibration import Calibration
 from streamad.scoring.reasons import Explainer, Reason
@@ -19,9 +19,6 @@ from streamad.state.artifacts import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-#: Labels of the rarer verdict at which the head has half its say.
-_TRUST = 5.0
 
 
 class Lesson(NamedTuple):
@@ -37,7 +34,7 @@ class Scores:
     """What one batch scored, row by row; rejected rows hold NaN."""
 
     score: NDArray[np.float64]
-    """[n] higher is more anomalous: the detector's, moved by the head once there are labels."""
+    """[n] higher is more anomalous: the detector's, or the head's log odds once there are labels."""
     p_value: NDArray[np.float64]
     probability: NDArray[np.float64] | None
     """[n] the head's probability of an anomaly, None without labels."""
@@ -94,13 +91,9 @@ class Scorer:
         if not self.labeled:
             p_value = self._calibration.p_values(scored.score)
             return Scores(scored.score, p_value, None, scored.features, scored.score)
-        fused = self._fuse(scored.score, scored.features)
+        odds = self._moved(scored)
         return Scores(
-            fused,
-            self._calibration.p_values(fused),
-            self.head.probability(scored.features),
-            scored.features,
-            scored.score,
+            odds, self._calibration.p_values(odds), probability(odds), scored.features, scored.score
         )
 
     def explain(
@@ -114,8 +107,8 @@ class Scorer:
         return self._explainer.explain(x, lambda x: self._moved(self.model.score_few(x)), ordinary, count)
 
     def _moved(self, scored: Scored) -> NDArray[np.float64]:
-        """[n] the score that alerts: the detector's, moved by the head once there are labels."""
-        return self._fuse(scored.score, scored.features) if self.labeled else scored.score
+        """[n] the score that alerts: the detector's, or the head's log odds once there are labels."""
+        return self.head.log_odds(scored.features) if self.labeled else scored.score
 
     def learn(self, numbers: NDArray[np.float64], codes: NDArray[np.int32], verdict: Label) -> Lesson:
         """Learn one labeled row ([1, N], [1, C]), at a cost that does not grow with the labels before it.
@@ -161,21 +154,8 @@ class Scorer:
 
     def recalibrate(self) -> None:
         """Fit the calibration to the reference as the head sees it now."""
-        self._base_calibration = Calibration.fit(self._base)
-        if self.labeled:
-            self._calibration = Calibration.fit(self._fuse(*self.reference()))
-        else:
-            self._calibration = self._base_calibration
-
-    def _fuse(self, base: NDArray[np.float64], features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How surprising a record is by the detector, in nats, moved by the log-odds of the head.
-
-        The head's log-odds shrink where it has seen nothing alike, so an unknown kind of anomaly keeps
-        the detector's score; the head's weight grows with the labels of the rarer verdict.
-        """
-        evidence = min(self.head.count_anomaly, self.head.count_normal) + 1
-        weight = evidence / (evidence + _TRUST)
-        return -np.log(self._base_calibration.p_values(base)) + weight * self.head.log_odds(features)
+        base, features = self.reference()
+        self._calibration = Calibration.fit(self.head.log_odds(features) if self.labeled else base)
 
 
 def _lessons(manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> dict[str, Lesson]:

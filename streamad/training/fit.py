@@ -135,7 +135,7 @@ def _model(encoder: Encoder, detector: Detector, held: NDArray[np.float32]) -> S
 
 def _head(snapshot: Snapshot, model: ScoringModel, labeled: NDArray[np.float32]) -> tuple[Head, Tensors]:
     """The head of the snapshot's labels in the new latent space, and its tensors."""
-    head = Head.fresh(model.head_width, snapshot.prior_rate)
+    head = Head.with_waves(model.head_width, snapshot.prior_rate, snapshot.seed)
     features = model.score(labeled).features
     labels: list[Label] = ["anomaly" if verdict == 1 else "normal" for verdict in snapshot.labeled_verdict]
     sites = head.fit(features, labels)
