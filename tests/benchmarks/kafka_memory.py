@@ -3,7 +3,7 @@
     python tests/benchmarks/kafka_memory.py [RECORDS]
 
 Records are KDDCUP99's as JSON, the detector is five VAEs. The trainer is first fitted on a window of so many records,
-and on half of it; what is told is the most that it and its training had together, memory that they share counted once.
+and on half of it; what is told is the most that it had, and its training beside what they share.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ PARTITIONS = (6, 60)
 
 
 def megabytes(process):
-    """What a process and its children have."""
+    """What a process has, and beyond that its children alone."""
+    kinds = {process.pid: "Rss"} | dict.fromkeys(children(process.pid), "Private_Clean|Private_Dirty")
     total = 0
-    for pid in (process.pid, *children(process.pid)):
+    for pid, kind in kinds.items():
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        total += int(re.search(r"^Pss: +(\d+)", rollup, re.MULTILINE)[1])
+        total += sum(map(int, re.findall(rf"^(?:{kind}): +(\d+)", rollup, re.MULTILINE)))
     return total / 1024
 
 
@@ -85,17 +86,14 @@ def main(count):
             for window in (count // 2, count):
                 found, config = trainer(Path(name) / f"{partitions}-{window}", broker, topic, window)
                 say(json.dumps({"partitions": partitions, "window": window, "trainer MB": found}))
-            say(
-                json.dumps(
-                    {"partitions": partitions, "scorer MB": scorer_of(config, broker, topic, Path(name))}
-                )
-            )
+            found = scorer_of(config, broker, topic, f"{topic}-{count}", Path(name))
+            say(json.dumps({"partitions": partitions, "scorer MB": found}))
 
 
-def scorer_of(config, broker, topic, folder):
+def scorer_of(config, broker, topic, group, folder):
     """Megabytes of a scorer that takes all records."""
     peak = []
-    scorer(config, broker, topic, topic, folder, lambda process: peak.append(megabytes(process)))
+    scorer(config, broker, topic, group, folder, lambda process: peak.append(megabytes(process)))
     return round(max(peak))
 
 
