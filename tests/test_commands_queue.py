@@ -20,8 +20,8 @@ def row(n, p_value, *, signature="http", kind="candidate", probability=None, sco
     return PoolRow(n, f"e:{n}", None, kind, n, score, p_value, probability, signature, [], {}, labeled=False)
 
 
-def chosen(rows, limit):
-    return [one.n for one in choose(rows, limit)]
+def chosen(rows, limit, **asked):
+    return [one.n for one in choose(rows, limit, asked)]
 
 
 def test_the_most_anomalous_come_first():
@@ -37,13 +37,20 @@ def test_a_burst_takes_turns_with_other_kinds_of_events():
 def test_with_labels_some_of_the_questions_are_about_uncertain_events():
     rows = [row(n, 1e-4 * (n + 1), probability=0.99, signature=str(n)) for n in range(20)]
     rows += [row(n, 0.9, probability=p, signature=str(n)) for n, p in ((30, 0.8), (31, 0.52), (32, 0.4))]
-    assert chosen(rows, 10) == [0, 1, 2, 3, 4, 5, 6, 7, 31, 32]
+    assert chosen(rows, 12) == [31, 0, 1, 2, 3, 4, 5, 6, 7, 8, 32, 9]
 
 
-def test_a_few_of_the_questions_are_about_random_events_the_newest_of_them():
+def test_every_other_question_is_about_the_kind_that_is_frequent_and_was_asked_about_least():
     rows = [row(n, 1e-4 * (n + 1), signature=str(n)) for n in range(20)]
-    rows += [row(30, 0.7, kind="random"), row(31, 0.9, kind="random"), row(32, 0.8, kind="random")]
-    assert chosen(rows, 20) == [*range(18), 32, 31]
+    rows += [row(n, 0.7, kind="random", signature="http") for n in range(30, 40)]
+    rows += [row(n, 0.9, kind="random", signature="flood") for n in (40, 41)]
+    assert chosen(rows, 6) == [0, 39, 1, 41, 2, 38]
+    assert chosen(rows, 6, http=4) == [0, 41, 1, 40, 2, 39]
+
+
+def test_a_kind_that_has_verdicts_comes_after_one_that_has_none():
+    rows = [row(1, 0.001, signature="known"), row(2, 0.01, signature="new"), row(3, 0.02, signature="known")]
+    assert chosen(rows, 3, known=2) == [2, 1, 3]
 
 
 def test_equal_p_values_are_told_apart_by_the_score_and_then_by_age():

@@ -170,7 +170,7 @@ def _replay(show: Demo, name: str, changes: Mapping[str, Any], labels: Path | No
 def _queue(show: Demo, name: str) -> list[PoolRow]:
     """What ``streamad queue`` would show."""
     with Reader(find_state(show.folder / f"{name}.state").store) as reader:
-        return choose(reader.queue_rows(100_000), _LABELS)
+        return choose(reader.queue_rows(100_000), _LABELS, reader.asked())
 
 
 def _label(asked: Sequence[PoolRow], path: Path) -> int:

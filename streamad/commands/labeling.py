@@ -40,11 +40,11 @@ def queue(args: argparse.Namespace) -> None:
     feed = opened(args)
     repeats: Mapping[str, int]
     if isinstance(feed, Clustered):
-        unlabeled, repeats = _unlabeled(feed)
-        rows = choose(one_a_burst(unlabeled), max(args.limit, 0))
+        unlabeled, repeats, given = _pool(feed)
+        rows = choose(one_a_burst(unlabeled), max(args.limit, 0), given)
     else:
         with feed.reader() as reader:
-            rows = choose(one_a_burst(reader.queue_rows()), max(args.limit, 0))
+            rows = choose(one_a_burst(reader.queue_rows()), max(args.limit, 0), reader.asked())
             repeats = {row.burst: reader.repeats_of(row.burst) for row in rows if row.burst is not None}
     asked = [(row, repeats.get(row.burst or "", 0)) for row in rows]
     if args.json or screen.piped():
@@ -58,8 +58,11 @@ def queue(args: argparse.Namespace) -> None:
         screen.remark("nothing to ask about yet")
 
 
-def _unlabeled(feed: Clustered) -> tuple[list[PoolRow], dict[str, int]]:
-    """Of the newest candidates and alerts of a cluster those without a verdict; of each burst how many repeat it."""
+def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[str]]:
+    """Of the newest candidates and alerts of a cluster those without a verdict.
+
+    Also of each burst how many repeat it, and of each kind how many have a verdict.
+    """
     with feed.desk("labels") as desk:
         given = said(feed.config.feed, desk.newest("labels", 0))
         verdicts = {event: verdict for event, verdict, _ in given}
@@ -68,9 +71,11 @@ def _unlabeled(feed: Clustered) -> tuple[list[PoolRow], dict[str, int]]:
     rows = [
         _pool_row(n, row, feed, bursts.get(row["event_id"]))
         for n, row in enumerate(known.rows())
-        if row.get("muted") is None and verdicts.get(row["event_id"], "withdrawn") == "withdrawn"
+        if row.get("muted") is None
     ]
-    return rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}
+    open_rows = [row for row in rows if verdicts.get(row.event_id, "withdrawn") == "withdrawn"]
+    told = Counter(row.signature for row in rows) - Counter(row.signature for row in open_rows)
+    return open_rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}, told
 
 
 def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered, burst: str | None) -> PoolRow:

@@ -1,38 +1,60 @@
-"""Which events to ask an analyst about: mostly the most anomalous, some uncertain ones, a few at random.
+"""Which events to ask an analyst about: the most anomalous, kinds that come in numbers unasked, some uncertain ones.
 
 The most anomalous are where a verdict changes most about the alerts that follow (Das et al., "Incorporating
-Expert Feedback into Active Anomaly Discovery", ICDM 2016); the uncertain ones sharpen the boundary once there
-are labels, and the random ones show what is missed.
+Expert Feedback into Active Anomaly Discovery", ICDM 2016). But a flood can look ordinary: one question about each kind
+of event that comes in numbers finds it out. The uncertain ones sharpen the boundary.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from streamad.state.pool import PoolRow
 
-_UNCERTAIN, _RANDOM = 5, 10
-"""One of so many is chosen because it is uncertain, or at random."""
+_UNCERTAIN = 10
+"""One of so many is chosen because it is uncertain."""
+_LATELY = 400
+"""So many of the newest records taken at random tell which kinds come in numbers."""
 
 
-def choose(rows: Sequence[PoolRow], limit: int) -> list[PoolRow]:
+def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[str, int]) -> list[PoolRow]:
     """At most `limit` of the pool's rows, those that say most first; the order of `rows` does not matter.
 
-    In each part, alike events (one `PoolRow.signature`) take turns with the others: a burst is not asked about
-    twice before every other kind of event was asked about once.
+    `asked` says how many events of each kind (`PoolRow.signature`) have a verdict. By turns the most anomalous event
+    is chosen and one of the kind that is frequent and was asked about least; in both, kinds take turns.
     """
-    spread = _in_turns(sorted((row for row in rows if row.kind != "random"), key=_ordinary))
-    unsure = _in_turns(sorted((row for row in rows if row.probability is not None), key=_certain))
-    random = sorted((row for row in rows if row.kind == "random"), key=lambda row: -row.n)
-    rest = _in_turns(sorted(rows, key=_ordinary))
-    few, some = (limit // _RANDOM if random else 0), (limit // _UNCERTAIN if unsure else 0)
+    told = Counter(asked)
+    anomalous = _in_turns(sorted((row for row in rows if row.kind != "random"), key=_ordinary), told)
+    unsure = sorted((row for row in rows if row.probability is not None), key=_certain)
+    frequent = _frequent(sorted((row for row in rows if row.kind == "random"), key=lambda row: -row.n), told)
+    rest = iter(sorted(rows, key=_ordinary))
+    turn = itertools.count(told.total())
     chosen: dict[int, PoolRow] = {}
-    for upto, source in ((limit - few - some, spread), (limit - few, unsure), (limit, random), (limit, rest)):
-        _take(chosen, source, upto)
+    while len(chosen) < min(limit, len(rows)):
+        number = next(turn)
+        first = frequent if number % 2 else iter(unsure) if number % _UNCERTAIN == 0 else anomalous
+        row = next(row for row in itertools.chain(first, anomalous, frequent, rest) if row.n not in chosen)
+        chosen[row.n] = row
+        told[row.signature] += 1
     return list(chosen.values())
+
+
+def _frequent(newest_first: Sequence[PoolRow], told: Counter[str]) -> Iterator[PoolRow]:
+    """The next one always of the kind with most records lately for the cube of what is known of it."""
+    kinds: dict[str, deque[PoolRow]] = defaultdict(deque)
+    for row in newest_first[:_LATELY]:
+        kinds[row.signature].append(row)
+    mass = {kind: len(of) for kind, of in kinds.items()}
+    while kinds:
+        kind = max(kinds, key=lambda kind: (mass[kind] / (1 + told[kind]) ** 3, kind))
+        yield kinds[kind].popleft()
+        if not kinds[kind]:
+            del kinds[kind]
 
 
 def one_a_burst(rows: Iterable[PoolRow]) -> list[PoolRow]:
@@ -52,20 +74,13 @@ def _certain(row: PoolRow) -> tuple[float, int]:
     return (abs((row.probability or 0.0) - 0.5), -row.n)
 
 
-def _in_turns(ordered: Iterable[PoolRow]) -> list[PoolRow]:
-    """The first of each signature, then the second of each, and so on."""
-    turns: list[list[PoolRow]] = []
-    seen: dict[str, int] = {}
-    for row in ordered:
-        turn = seen[row.signature] = seen.get(row.signature, -1) + 1
-        if turn == len(turns):
-            turns.append([])
-        turns[turn].append(row)
-    return [row for turn in turns for row in turn]
-
-
-def _take(chosen: dict[int, PoolRow], source: Iterable[PoolRow], upto: int) -> None:
-    for row in source:
-        if len(chosen) >= upto:
-            return
-        chosen.setdefault(row.n, row)
+def _in_turns(ordered: Iterable[PoolRow], told: Counter[str]) -> Iterator[PoolRow]:
+    """Of the kinds that were asked about least, the first."""
+    kinds: dict[str, deque[tuple[int, PoolRow]]] = defaultdict(deque)
+    for rank, row in enumerate(ordered):
+        kinds[row.signature].append((rank, row))
+    while kinds:
+        kind = min(kinds, key=lambda kind: (told[kind], kinds[kind][0][0]))
+        yield kinds[kind].popleft()[1]
+        if not kinds[kind]:
+            del kinds[kind]

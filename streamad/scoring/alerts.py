@@ -15,6 +15,8 @@ from streamad.state.holdout import chosen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from streamad.records.batch import Batch
     from streamad.records.decoder import Decoder
     from streamad.records.schema import Schema
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 _WHOLE = 2.0**53
 """Up to here a double holds every whole number."""
+_KINDS, _FAIR = 16, 0.02
+"""So many kinds of a batch are looked at, and only such as make up this share of it."""
+_PRIME = np.int64(1_000_003)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,6 +46,19 @@ def time_text(microseconds: int) -> str | None:
 def signature(record: Mapping[str, Any], schema: Schema) -> str:
     """What alike records share."""
     return " ".join(str(record.get(name, "")) for name in schema.categories)[:200]
+
+
+def _one_a_kind(codes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The first row of each kind (equal codes [n, C]) that is a fair part of the rows; of at most `_KINDS`.
+
+    A kind that comes in numbers is worth a question, however ordinary it looks.
+    """
+    if not codes.size:
+        return np.empty(0, np.int64)
+    mixed = codes.astype(np.int64) @ (_PRIME ** np.arange(1, codes.shape[1] + 1, dtype=np.int64))
+    _, first, count = np.unique(mixed, return_index=True, return_counts=True)
+    largest = np.argsort(-count, kind="stable")[:_KINDS]
+    return first[largest[count[largest] >= _FAIR * len(codes)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +98,9 @@ class Describer:
         rest = np.flatnonzero(scores.p_value >= threshold)
         top = rest[np.argsort(scores.p_value[rest], kind="stable")[: self.candidates]]
         drawn = rest[chosen(batch.identities(rest), self.seed, self.sample)]
-        random = np.setdiff1d(drawn, top, assume_unique=True)
+        random = np.setdiff1d(
+            np.union1d(drawn, rest[_one_a_kind(batch.codes[rest])]), top, assume_unique=True
+        )
         rows = np.concatenate([alerts, top, random])
         kinds = ["alert"] * len(alerts) + ["candidate"] * len(top) + ["random"] * len(random)
         if not len(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,6 +114,13 @@ def unlabeled(db: sqlite3.Connection, limit: int) -> list[PoolRow]:
         (limit,),
     )
     return [_row(row) for row in rows]
+
+
+def asked(db: sqlite3.Connection) -> Counter[str]:
+    """How many rows of each signature have a verdict."""
+    return Counter(
+        dict(db.execute("SELECT signature, count(*) FROM pool WHERE labeled = 1 GROUP BY 1").fetchall())
+    )
 
 
 def _row(row: sqlite3.Row) -> PoolRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -146,6 +147,11 @@ class Reader:
         """The newest records of the pool that have no verdict, newest first."""
         with store_errors():
             return pool.unlabeled(self._db, limit)
+
+    def asked(self) -> Counter[str]:
+        """How many records of each kind in the pool have a verdict."""
+        with store_errors():
+            return pool.asked(self._db)
 
     def resolve(self, name: str) -> list[str]:
         """The events that an id or a key can mean: more than one where the key is not unique."""

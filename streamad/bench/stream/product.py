@@ -8,6 +8,7 @@ there at its next batch, as it finds those of any other process.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from streamad.wiring.local import Live
 
 _FEED, _FILE = "bench", "stream.csv"
-_SHOWN = 20
-"""How many events `streamad queue` shows."""
 _AFTER_COMMIT = "commit.6"
 
 _WORDS = dict.fromkeys(KDD_FIELDS, "numeric") | dict.fromkeys(KDD_CATEGORICAL, "categorical")
@@ -103,8 +102,10 @@ class _Desk:
             self._live.store.add_labels(given)
 
     def _ask(self, due: int, records: int) -> None:
-        rows = [row for row in self._reader.queue_rows() if row.event_id not in self._noted]
-        events = [row.event_id for row in choose(rows, max(_SHOWN, due))[:due]]
+        rows = self._reader.queue_rows()
+        told = self._reader.asked() + Counter(row.signature for row in rows if row.event_id in self._noted)
+        rows = [row for row in rows if row.event_id not in self._noted]
+        events = [row.event_id for row in choose(rows, due, told)]
         self._noted.update(events)
         self._analyst.ask([_row(event) for event in events], records)
 
