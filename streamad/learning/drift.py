@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Values = Sequence[Sequence[str]]
 """``values[field][code]``: the dictionary that codes belong to."""
 
+_SHARE = 4
+"""One record in so many is looked at."""
 _GOLDEN = 0x9E3779B97F4A7C15
 _LEAST: Mapping[Kind, float] = {
     "score": 0.15,
@@ -60,7 +62,7 @@ class Drift:
         self._waits = True
         self._gauges: Gauges | None = None
         self._forecasts = Forecasts.of(0)
-        self._open = Sums(np.zeros(0, np.int64), np.zeros(3, np.int64))
+        self._open = Sums(np.zeros(0, np.int64), np.zeros(2, np.int64))
         self._from = 0  # the record number at which the first block begins
         self._version = 0
         self._unsaved: frozenset[str] = frozenset()  # parts of the checkpoint
@@ -218,10 +220,8 @@ class Drift:
             self._gauges = None  # values came up that are worth watching
 
 
-def _sampled(records: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    """[n] 0 for an eighth of the records, 1 for another, and so on: see `Gauges.sums`.
-
-    Spread evenly, and in step with nothing (Fibonacci hashing; Knuth, vol. 3, 6.4).
-    """
+def _sampled(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """[n] which records are looked at: spread evenly, and in step with nothing (Fibonacci hashing; Knuth, vol. 3, 6.4)."""
     turned = records.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(seed * _GOLDEN % 2**64)
-    return (turned >> np.uint64(61)).astype(np.uint8)
+    out: NDArray[np.bool_] = turned < np.uint64(2**64 // _SHARE)
+    return out

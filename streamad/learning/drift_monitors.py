@@ -53,7 +53,7 @@ class Sums(NamedTuple):
     figures: NDArray[np.int64]
     """[M] over the sampled records, in `_STEPS`; of `rejected` over all."""
     rows: NDArray[np.int64]
-    """How many records were looked at for all figures, for shares of values, and how many there were."""
+    """How many records were looked at, and how many there were."""
 
     def with_part(self, other: Sums) -> Sums:
         """Both together."""
@@ -149,15 +149,12 @@ class Gauges:
 
     def nothing(self) -> Sums:
         """Of no records."""
-        return Sums(np.zeros(self.count, np.int64), np.zeros(3, np.int64))
+        return Sums(np.zeros(self.count, np.int64), np.zeros(2, np.int64))
 
     def means(self, sums: Sums) -> NDArray[np.float32]:
         """[M] in [-1, 1]; zeros where nothing was looked at."""
-        measured, counted, records = (_STEPS * np.maximum(sums.rows, 1)).tolist()
-        out = np.empty(self.count, np.float32)
-        shares = 2 + 2 * len(self.centre)
-        np.divide(sums.figures[:shares], measured, out=out[:shares], casting="same_kind")
-        np.divide(sums.figures[shares:], counted, out=out[shares:], casting="same_kind")
+        sampled, records = (_STEPS * np.maximum(sums.rows, 1)).tolist()
+        out = (sums.figures / sampled).astype(np.float32)
         out[1] = sums.figures[1] / records
         return out
 
@@ -165,27 +162,25 @@ class Gauges:
         self,
         batch: Batch,
         p_values: NDArray[np.float64],
-        sample: NDArray[np.uint8],
+        sample: NDArray[np.bool_],
         edges: Sequence[int],
     ) -> list[Sums]:
-        """Of the parts ``[edges[i], edges[i + 1])`` of a batch.
-
-        `sample` [n] says which records count: 0 for all figures, 1 for shares only.
-        """
+        """Of the parts ``[edges[i], edges[i + 1])`` of a batch; `sample` [n] says which records are looked at."""
         accepted = batch.status == ACCEPTED
-        counted, inner = _between((sample <= 1) & accepted, edges)
-        measured, cuts = _between((sample == 0) & accepted, edges)
+        rows = np.flatnonzero(sample & accepted)
+        cuts = np.searchsorted(rows, edges)
+        rows, cuts = rows[cuts[0] : cuts[-1]], cuts - cuts[0]
         count = len(self.centre)
         figures = np.zeros((len(edges) - 1, self.count), np.int64)
-        levels, missing = self._levels(batch.numbers[measured], p_values[measured])
+        levels, missing = self._levels(batch.numbers[rows], p_values[rows])
         figures[:, [0, *range(2, 2 + count)]] = _added(levels, cuts)
         if missing is not None:
             figures[:, 2 + count : 2 + 2 * count] = _added(missing * _STEPS, cuts)
-        figures[:, 2 + 2 * count :] = self._shares(batch.codes[counted], inner)
+        figures[:, 2 + 2 * count :] = self._shares(batch.codes[rows], cuts)
         if not accepted.all():
             figures[:, 1] = np.add.reduceat(~accepted, edges[:-1], dtype=np.int64) * int(_STEPS)
-        rows = np.stack((np.diff(cuts), np.diff(inner), np.diff(edges)), axis=1)
-        return [Sums(*part) for part in zip(figures, rows, strict=True)]
+        sizes = np.stack((np.diff(cuts), np.diff(edges)), axis=1)
+        return [Sums(*part) for part in zip(figures, sizes, strict=True)]
 
     def _levels(
         self, numbers: NDArray[np.float64], p_values: NDArray[np.float64]
@@ -226,13 +221,6 @@ class Gauges:
         """Undo `state`, for the codes of this dictionary."""
         centre, scale = np.array(state["centre"], np.float64), np.array(state["scale"], np.float64)
         return cls(schema, centre, scale, tuple(map(tuple, state["values"]))).bind(values)
-
-
-def _between(chosen: NDArray[np.bool_], edges: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows chosen [m] between the first and the last edge, and where among them each edge lies."""
-    rows = np.flatnonzero(chosen)
-    cuts = np.searchsorted(rows, edges)
-    return rows[cuts[0] : cuts[-1]], cuts - cuts[0]
 
 
 def _added(figures: NDArray[np.floating[Any]], cuts: NDArray[np.int64]) -> NDArray[np.int64]:

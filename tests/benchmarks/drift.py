@@ -225,7 +225,7 @@ class Adwin:
             if end >= WINDOW:
                 self._gauges = Gauges.fit(SCHEMA, self._stream.window(end), self._stream.values)
             return None
-        everything = np.zeros(len(seen.batch), np.uint8)
+        everything = np.ones(len(seen.batch), bool)
         edges = [*range(0, len(seen.batch), self.records), len(seen.batch)]
         parts = self._gauges.sums(seen.batch, seen.p_values, everything, edges)
         means = np.array([self._gauges.means(part) for part in parts])
