@@ -113,7 +113,7 @@ def fitted(row: Row, room: int) -> bytes:
     line = compact(row)
     if len(line) <= room:
         return line
-    reasons = [{**reason, "value": _short(reason["value"])} for reason in row["reasons"]]
+    reasons = [{name: _short(part) for name, part in reason.items()} for reason in row["reasons"]]
     rest = {**row, "key": _short(row["key"]), "reasons": reasons, "record": {}, "truncated": True}
     room -= len(compact(rest))
     sizes = {name: len(compact({name: value})) for name, value in row["record"].items()}
