@@ -1,7 +1,7 @@
 """Anomalies planted in normal rows: what a model finds of them tells how well it knows what is normal.
 
 Losses and scores of two models do not compare, and most feeds have few labels; but whoever knows the normal traffic
-better finds more of what does not belong. Three kinds: one number far away, a broken correlation, one odd category.
+better finds more of what does not belong. Three kinds: a few numbers far away, a broken correlation, odd categories.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_FAR = 3.0
-"""A far number lies so many times the field's range (1 % to 99 %) outside of it, at most."""
-_MIXED = 0.4
+_FAR, _FAR_FIELDS = 3.0, 3
+"""A far number lies so many times the field's range (1 % to 99 %) above it, at most; so many fields have one."""
+_MIXED = 0.5
 """The share of the fields that a row with a broken correlation has of another row."""
 
 
@@ -46,17 +46,22 @@ def _far(
     rows: NDArray[np.int64],
     random: np.random.Generator,
 ) -> Planted:
-    """One number of each row lies beyond what the field usually is."""
-    low, high = np.nan_to_num(
-        np.nanquantile(np.vstack([numbers, np.zeros(numbers.shape[1])]), (0.01, 0.99), axis=0)
-    )
+    """A few numbers of each row lie beyond what their fields usually are."""
+    low, high = np.nan_to_num(_quantiles(numbers))
     spread = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
     made = numbers[rows]
-    field = random.integers(numbers.shape[1], size=len(rows))
-    beyond = random.uniform(0, _FAR, len(rows)) * spread[field]
-    up = (low[field] >= 0) | (random.random(len(rows)) < 0.5)  # a coin
-    made[np.arange(len(rows)), field] = np.where(up, high[field] + beyond, low[field] - beyond)
+    for _ in range(_FAR_FIELDS):
+        field = random.integers(numbers.shape[1], size=len(rows))
+        made[np.arange(len(rows)), field] = high[field] + random.uniform(0, _FAR, len(rows)) * spread[field]
     return Planted(made, codes[rows])
+
+
+def _quantiles(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2, N] what is usual of each field; NaN where all are missing."""
+    out = np.full((2, numbers.shape[1]), np.nan)
+    known = ~np.isnan(numbers).all(axis=0)
+    out[:, known] = np.nanquantile(numbers[:, known], (0.01, 0.99), axis=0)
+    return out
 
 
 def _mixed(
@@ -79,11 +84,9 @@ def _odd(
     rows: NDArray[np.int64],
     random: np.random.Generator,
 ) -> Planted:
-    """One category of each row is another value of that field, each as likely as any other."""
+    """About half of each row's categories are other values of their fields, each as likely as any other."""
     made = codes[rows]
-    field = random.integers(codes.shape[1], size=len(rows))
     for column in range(codes.shape[1]):
-        values = np.unique(codes[:, column])
-        here = np.flatnonzero(field == column)
-        made[here, column] = random.choice(values, len(here))
+        odd = random.random(len(rows)) < _MIXED
+        made[odd, column] = random.choice(np.unique(codes[:, column]), int(odd.sum()))
     return Planted(numbers[rows], made)

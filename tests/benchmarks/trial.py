@@ -7,28 +7,28 @@ and why the others are not, is printed. Needs the data folder (STREAMAD_DATA).
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import os
-from collections import Counter
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from streamad_connectors.files import FilesOptions
+from streamad_connectors.memory import memory_block
 
 from streamad.bench.stream.streams import KDD_FILE, NORMAL, families
 from streamad.config import load_config
-from streamad.errors import TrainingError
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
-from streamad.state.holdout import split
 from streamad.training.fit import fit
 from streamad.training.snapshot import Snapshot
 from streamad.training.trial import Trial, on_trial
-from streamad_connectors.files import FilesOptions
-from streamad_connectors.memory import memory_block
 
 Artifact = tuple[dict[str, Any], dict[str, Any]]
 Rows = NDArray[np.int64]
@@ -85,6 +85,7 @@ class World:
         return np.concatenate([*some, random.choice(self.normal[:WINDOW], LABELED // 2, replace=False)])
 
 
+FOES = ("smurf", "neptune", "back", "satan")
 LARGE = ("smurf", "neptune", "back", "satan", "ipsweep", "warezclient")
 
 
@@ -95,21 +96,34 @@ class Case:
         self.world, self.seed = world, seed
         start = 1000 * seed
         self.labels = world.labeled(seed)
-        self.champion = fit(world.snapshot(world.normal[start : start + WINDOW], self.labels, seed, 1))
+        self.first = world.normal[start : start + WINDOW]
+        self.champion = fit(world.snapshot(self.first, self.labels, seed, 1))
         self.recent = world.normal[start + WINDOW : start + 2 * WINDOW]
         self.honest = world.snapshot(self.recent, self.labels, seed, 2)
         self.random = np.random.default_rng((seed, 2))
+        self.foe = FOES[seed % len(FOES)]
 
-    def contaminated(self, attacks: Rows, share: float) -> Snapshot:
+    @functools.cached_property
+    def challenger(self) -> Artifact:
+        """What an honest training makes."""
+        return fit(self.honest)
+
+    @property
+    def unaware(self) -> Rows:
+        """The labels without those of one family."""
+        return self.labels[self.world.family[self.labels] != self.foe]
+
+    def contaminated(self, attacks: Rows, share: float, labels: Rows) -> Snapshot:
         """The recent window with so many of its rows replaced by attacks, in runs of a hundred."""
         rows, runs = self.recent.copy(), round(share * WINDOW / 100)
         for start in self.random.choice(WINDOW // 100, runs, replace=False) * 100:
             rows[start : start + 100] = self.random.choice(attacks, 100)
-        return self.world.snapshot(rows, self.labels, self.seed, 2)
+        return self.world.snapshot(rows, labels, self.seed, 2)
 
-    def of(self, kind: str) -> NDArray[np.int64]:
-        """All rows of one family."""
-        return np.flatnonzero(self.world.family == kind)
+    @property
+    def foes(self) -> Rows:
+        """All rows of that family."""
+        return np.flatnonzero(self.world.family == self.foe)
 
 
 def shuffled(case: Case) -> Trial:
@@ -125,21 +139,13 @@ def shuffled(case: Case) -> Trial:
 
 def family(case: Case) -> Trial:
     """30 % of the window is one attack that nobody labeled."""
-    kind = ("smurf", "neptune", "back", "satan")[case.seed % 4]
-    labels = case.labels[case.world.family[case.labels] != kind]
-    case.labels, case.champion = labels, champion_without(case, labels)
-    shot = case.contaminated(case.of(kind), 0.3)
-    return judged(case, fit(shot), shot)
-
-
-def champion_without(case: Case, labels: Rows) -> Artifact:
-    start = 1000 * case.seed
-    return fit(case.world.snapshot(case.world.normal[start : start + WINDOW], labels, case.seed, 1))
+    shot = case.contaminated(case.foes, 0.3, case.unaware)
+    return on_trial(fit(case.world.snapshot(case.first, case.unaware, case.seed, 1)), fit(shot), shot)
 
 
 def attacks(case: Case) -> Trial:
     """5 % of the window are attacks."""
-    shot = case.contaminated(case.world.attacks, 0.05)
+    shot = case.contaminated(case.world.attacks, 0.05, case.labels)
     return judged(case, fit(shot), shot)
 
 
@@ -158,15 +164,13 @@ def hour(case: Case) -> Trial:
 
 
 def forgot(case: Case) -> Trial:
-    """It lacks the labels of one family."""
-    kind = ("smurf", "neptune", "back", "satan")[case.seed % 4]
-    labels = case.labels[case.world.family[case.labels] != kind]
-    return judged(case, fit(case.world.snapshot(case.recent, labels, case.seed, 2)), case.honest)
+    """It was never told of one labeled family, and had 2 % of it in its window."""
+    return judged(case, fit(case.contaminated(case.foes, 0.02, case.unaware)), case.honest)
 
 
 def doubled(case: Case) -> Trial:
     """Its reference lacks half of the most surprising tenth, so that it alerts twice as often."""
-    manifest, tensors = fit(case.honest)
+    manifest, tensors = case.challenger
     order = np.argsort(tensors["reference.score"])
     top = order[-len(order) // 10 :]
     kept = np.sort(
@@ -178,7 +182,7 @@ def doubled(case: Case) -> Trial:
 
 def nan(case: Case) -> Trial:
     """One of its weights is no number."""
-    manifest, tensors = fit(case.honest)
+    manifest, tensors = case.challenger
     name = next(name for name in tensors if name.startswith("model."))
     broken = tensors[name].copy()
     broken.flat[0] = np.nan
@@ -187,7 +191,7 @@ def nan(case: Case) -> Trial:
 
 def constant(case: Case) -> Trial:
     """All records look the same to it."""
-    manifest, tensors = fit(case.honest)
+    manifest, tensors = case.challenger
     zero = {name: np.zeros_like(t) for name, t in tensors.items() if name == "encoder.factor"}
     blind = {name: np.full_like(t, -1) for name, t in tensors.items() if name.startswith("encoder.slots")}
     return judged(case, (manifest, {**tensors, **zero, **blind}), case.honest)
@@ -195,17 +199,14 @@ def constant(case: Case) -> Trial:
 
 def equal(case: Case) -> Trial:
     """The champion's own data, another seed."""
-    again = replace(case.honest, version=7)
-    case.champion = fit(case.honest)
-    return judged(case, fit(again), case.honest)
+    return on_trial(case.challenger, fit(replace(case.honest, version=7)), case.honest)
 
 
 def tenfold(case: Case) -> Trial:
     """The champion knows the first 5,000 records alone."""
     first = case.world.normal[1000 * case.seed :]
-    case.champion = fit(case.world.snapshot(first[:5000], case.labels, case.seed, 1))
     shot = case.world.snapshot(first[:50_000], case.labels, case.seed, 2)
-    return judged(case, fit(shot), shot)
+    return on_trial(fit(case.world.snapshot(first[:5000], case.labels, case.seed, 1)), fit(shot), shot)
 
 
 KINDS: dict[str, Callable[[Case], Trial]] = {
@@ -225,16 +226,17 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     world = World(Path(os.environ.get("STREAMAD_DATA", "../shared/data")))
-    for kind in args.kinds or KINDS:
-        outcomes = []
-        for seed in range(args.repeats):
-            try:
-                outcomes.append(KINDS[kind](Case(world, seed)))
-            except TrainingError as error:
-                outcomes.append(Trial(promoted=False, reason=str(error)))
-            print(f"  {outcomes[-1]}", flush=True)
-        print(f"{kind}: {sum(one.promoted for one in outcomes)} of {len(outcomes)} promoted", flush=True)
+    outcomes: dict[str, list[Trial]] = {kind: [] for kind in args.kinds or KINDS}
+    for seed in range(args.repeats):
+        case = Case(world, seed)
+        for kind, trials in outcomes.items():
+            trials.append(KINDS[kind](case))
+            sys.stdout.write(f"{seed} {kind}: {trials[-1].promoted}, {trials[-1].reason}\n")
+            sys.stdout.flush()
+    for kind, trials in outcomes.items():
+        sys.stdout.write(f"{kind}: {sum(one.promoted for one in trials)} of {len(trials)} promoted\n")
 
 
 if __name__ == "__main__":
