@@ -172,8 +172,9 @@ class Gauges:
         rows, cuts = rows[cuts[0] : cuts[-1]], cuts - cuts[0]
         count = len(self.centre)
         figures = np.zeros((len(edges) - 1, self.count), np.int64)
-        levels, missing = self._levels(batch.numbers[rows], p_values[rows])
-        figures[:, [0, *range(2, 2 + count)]] = _added(levels, cuts)
+        levels, missing = self._levels(batch.numbers[rows])
+        figures[:, :1] = _added((1 - 2 * p_values[rows, None]) * _STEPS, cuts)
+        figures[:, 2 : 2 + count] = _added(levels, cuts)
         if missing is not None:
             figures[:, 2 + count : 2 + 2 * count] = _added(missing * _STEPS, cuts)
         figures[:, 2 + 2 * count :] = self._shares(batch.codes[rows], cuts)
@@ -182,21 +183,17 @@ class Gauges:
         sizes = np.stack((np.diff(cuts), np.diff(edges)), axis=1)
         return [Sums(*part) for part in zip(figures, sizes, strict=True)]
 
-    def _levels(
-        self, numbers: NDArray[np.float64], p_values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """[n, 1 + N] the score and the levels in `_STEPS`, not yet rounded; [n, N] what is missing, None if nothing is."""
-        out = np.empty((len(numbers), 1 + len(self.centre)), np.float32)
-        out[:, 0] = (1 - 2 * p_values) * _STEPS
-        levels, missing = out[:, 1:], np.isnan(numbers)
+    def _levels(self, numbers: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """[n, N] the levels in `_STEPS`, not yet rounded; [n, N] what is missing, None if nothing is."""
+        missing, levels = np.isnan(numbers), np.empty(numbers.shape, np.float32)
         with np.errstate(over="ignore"):
             np.subtract(numbers, self.centre, out=levels, casting="same_kind")
             levels *= self._factor
         np.maximum(np.minimum(levels, _STEPS, out=levels), -_STEPS, out=levels)
         if not missing.any():
-            return out, None
+            return levels, None
         levels[missing] = 0.0
-        return out, missing
+        return levels, missing
 
     def _shares(self, codes: NDArray[np.int32], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
         """[parts, slots] how often each value of each category field came."""
