@@ -43,7 +43,8 @@ def test_the_generators_config_replays_into_alerts_with_reasons(config, tmp_path
     alerts = [json.loads(line) for line in (tmp_path / "generator.alerts.ndjson").read_bytes().splitlines()]
     assert (summary["records_in"], summary["scored"], summary["versions"]) == (8000, 8000, 1)
     assert summary["alerts"] == len(alerts) > 0
-    assert {(alert["feed"], len(alert["reasons"])) for alert in alerts} == {("generator", 3)}
+    assert {alert["feed"] for alert in alerts} == {"generator"}
+    assert {len(alert["reasons"]) for alert in alerts} <= {1, 2, 3}  # a field that adds nothing is no reason
 
 
 def test_the_kdd_config_replays_the_start_of_the_real_file(config, tmp_path, kdd_path):
