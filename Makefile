@@ -19,7 +19,7 @@ demo: .venv/streamad.stamp
 	@.venv/bin/streamad demo
 
 test: .venv/dev.stamp
-	.venv/bin/python -m pytest -m "not kafka"
+	.venv/bin/python -m pytest -m "not kafka" -n auto --maxprocesses 4 --dist loadfile
 
 test-kafka: .venv/dev.stamp
 	.venv/bin/python -m pytest -m kafka
