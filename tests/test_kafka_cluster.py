@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from feeds import write_log
 from kafka_cluster_help import PARTITIONS, Running
 from kafka_topics import produce, read_all
-from processes import start, wait_for
+from processes import wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -112,20 +112,3 @@ def rewind(cluster):
         asynchronous=False,
     )
     consumer.close()
-
-
-def test_when_the_trainer_is_killed_the_one_that_stood_by_goes_on(cluster, lines):
-    cluster.feed(lines[:3000])
-    cluster.start("trainer")
-    wait_for(lambda: "model_active" in cluster.said("trainer"), cluster.processes["trainer"], seconds=120)
-    killed = cluster.processes["trainer"]
-    other = start("trainer", cluster.config, log=cluster.folder / "other.log")
-    cluster.processes["other"] = other
-    time.sleep(3)
-    assert "started" not in cluster.said("other")
-    began = time.monotonic()
-    killed.kill()
-    wait_for(lambda: "started" in cluster.said("other"), other, seconds=60)
-    assert time.monotonic() - began < 20
-    wait_for(lambda: "model_active" in cluster.said("other"), other, seconds=60)
-    assert '"version": 1' in cluster.said("other")
