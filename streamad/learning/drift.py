@@ -15,6 +15,7 @@ import numpy as np
 
 from streamad.learning.drift_forecast import SPAN, Forecasts
 from streamad.learning.drift_monitors import Gauges, Kind, Sums
+from streamad.state.holdout import chosen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 Values = Sequence[Sequence[str]]
 """``values[field][code]``: the dictionary that codes belong to."""
 
-_SHARE = 4
-"""One record in so many is looked at."""
-_GOLDEN = 0x9E3779B97F4A7C15
+_SHARE = 0.25
+"""Of the records, those that are looked at."""
 _LEAST: Mapping[Kind, float] = {
     "score": 0.15,
     "level": 0.15,
@@ -174,7 +174,7 @@ class Drift:
             self._version = seen.version
             self._forecasts.unsettle(slice(1))
         edges = [first, *range((first // self._block + 1) * self._block, end, self._block), end]
-        sample = _sampled(batch.identities(np.arange(len(batch))), self._seed)
+        sample = chosen(batch.identities(np.arange(len(batch))), self._seed, _SHARE)
         inside = [edge - batch.first for edge in edges]
         for part, edge in zip(
             self._gauges.sums(batch, seen.p_values, sample, inside), edges[1:], strict=True
@@ -218,10 +218,3 @@ class Drift:
         self._waits, self._open = True, self._gauges.nothing()
         if leading in self._gauges.others:
             self._gauges = None  # values came up that are worth watching
-
-
-def _sampled(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """[n] which records are looked at: spread evenly, and in step with nothing (Fibonacci hashing; Knuth, vol. 3, 6.4)."""
-    turned = records.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(seed * _GOLDEN % 2**64)
-    out: NDArray[np.bool_] = turned < np.uint64(2**64 // _SHARE)
-    return out
