@@ -74,7 +74,7 @@ def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[str]]
         if row.get("muted") is None
     ]
     open_rows = [row for row in rows if verdicts.get(row.event_id, "withdrawn") == "withdrawn"]
-    told = Counter(row.signature for row in rows) - Counter(row.signature for row in open_rows)
+    told = Counter(row.matter for row in rows) - Counter(row.matter for row in open_rows)
     return open_rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}, told
 
 

@@ -25,7 +25,7 @@ _LATELY = 400
 def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[str, int]) -> list[PoolRow]:
     """At most `limit` of the pool's rows, those that say most first; the order of `rows` does not matter.
 
-    `asked` says how many events of each kind (`PoolRow.signature`) have a verdict. By turns the most anomalous event
+    `asked` says how many events of each kind (`PoolRow.matter`) have a verdict. By turns the most anomalous event
     is chosen and one of the kind that is frequent and was asked about least; in both, kinds take turns.
     """
     told = Counter(asked)
@@ -40,7 +40,7 @@ def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[str, int]) -> lis
         first = frequent if number % 2 else iter(unsure) if number % _UNCERTAIN == 0 else anomalous
         row = next(row for row in itertools.chain(first, anomalous, frequent, rest) if row.n not in chosen)
         chosen[row.n] = row
-        told[row.signature] += 1
+        told[row.matter] += 1
     return list(chosen.values())
 
 
@@ -48,7 +48,7 @@ def _frequent(newest_first: Sequence[PoolRow], told: Counter[str]) -> Iterator[P
     """The next one always of the kind with most records lately for the cube of what is known of it."""
     kinds: dict[str, deque[PoolRow]] = defaultdict(deque)
     for row in newest_first[:_LATELY]:
-        kinds[row.signature].append(row)
+        kinds[row.matter].append(row)
     mass = {kind: len(of) for kind, of in kinds.items()}
     while kinds:
         kind = max(kinds, key=lambda kind: (mass[kind] / (1 + told[kind]) ** 3, kind))
@@ -78,7 +78,7 @@ def _in_turns(ordered: Iterable[PoolRow], told: Counter[str]) -> Iterator[PoolRo
     """Of the kinds that were asked about least, the first."""
     kinds: dict[str, deque[tuple[int, PoolRow]]] = defaultdict(deque)
     for rank, row in enumerate(ordered):
-        kinds[row.signature].append((rank, row))
+        kinds[row.matter].append((rank, row))
     while kinds:
         kind = min(kinds, key=lambda kind: (told[kind], kinds[kind][0][0]))
         yield kinds[kind].popleft()[1]

@@ -40,6 +40,11 @@ class PoolRow:
     burst: str | None = None
     """The id of the first alert of its burst, where it is an alert and that was asked for."""
 
+    @property
+    def matter(self) -> str:
+        """What a question would be about: alike events that surprise by the same field."""
+        return f"{self.signature} {self.reasons[0]['field'] if self.reasons else ''}"
+
 
 def insert(db: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows: dicts named like `PoolRow`'s fields, without ``n`` and ``labeled``.
@@ -117,10 +122,10 @@ def unlabeled(db: sqlite3.Connection, limit: int) -> list[PoolRow]:
 
 
 def asked(db: sqlite3.Connection) -> Counter[str]:
-    """How many rows of each signature have a verdict."""
-    return Counter(
-        dict(db.execute("SELECT signature, count(*) FROM pool WHERE labeled = 1 GROUP BY 1").fetchall())
-    )
+    """How many rows of each `PoolRow.matter` have a verdict."""
+    matter = "signature || ' ' || coalesce(json_extract(reasons, '$[0].field'), '')"
+    rows = db.execute(f"SELECT {matter}, count(*) FROM pool WHERE labeled = 1 GROUP BY 1")  # noqa: S608  # a constant
+    return Counter(dict(rows.fetchall()))
 
 
 def _row(row: sqlite3.Row) -> PoolRow:

@@ -42,9 +42,22 @@ class Emitted:
         new[1:] = (np.diff(p_value[order]) != 0) | (np.diff(score[order]) != 0)
         rank = np.empty(len(order))
         rank[order] = np.cumsum(new)
-        alerted = np.zeros(len(order), np.bool_)
-        alerted[list(alerts)] = True
-        return cls(rank, alerted)
+        return cls(rank, _marked(len(order), alerts))
+
+    @classmethod
+    def by_probability(cls, probability: NDArray[np.float64], alerts: Sequence[int]) -> Self:
+        """Ranked by the probability of an anomaly, which is there for all of the second half at least.
+
+        A flood raises the p-values of what is like it, since it is in the reference; what was learned from labels
+        goes on saying that it is one.
+        """
+        return cls(np.nan_to_num(probability), _marked(len(probability), alerts))
+
+
+def _marked(rows: int, alerts: Sequence[int]) -> NDArray[np.bool_]:
+    alerted = np.zeros(rows, np.bool_)
+    alerted[list(alerts)] = True
+    return alerted
 
 
 @dataclass(frozen=True, slots=True)

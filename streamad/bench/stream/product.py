@@ -103,7 +103,7 @@ class _Desk:
 
     def _ask(self, due: int, records: int) -> None:
         rows = self._reader.queue_rows()
-        told = self._reader.asked() + Counter(row.signature for row in rows if row.event_id in self._noted)
+        told = self._reader.asked() + Counter(row.matter for row in rows if row.event_id in self._noted)
         rows = [row for row in rows if row.event_id not in self._noted]
         events = [row.event_id for row in choose(rows, due, told)]
         self._noted.update(events)
@@ -130,4 +130,6 @@ def _alerts(reader: Reader) -> list[int]:
 
 def _emitted(scores: Path, alerts: Sequence[int]) -> Emitted:
     frame = pl.read_parquet(scores)
+    if not frame["anomaly_probability"][len(frame) // 2 :].null_count():
+        return Emitted.by_probability(frame["anomaly_probability"].to_numpy(), alerts)
     return Emitted.by_p_value(frame["p_value"].to_numpy(), frame["score"].to_numpy(), alerts)
