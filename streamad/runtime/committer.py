@@ -72,7 +72,7 @@ class Committer:
         1. Close the transaction: where each partition goes on, what is counted, which alerts repeat others.
         2. Write the scores of a replay that was asked for them, and sync.
         3. Hand alerts, rejected, pool, labels, positions and checkpoint to the sink, all or nothing.
-        4. Apply what the records changed: counters, bursts, window, reference, budget.
+        4. Apply what the records changed: counters, bursts, window, reference, budget, drift.
         5. Wake the outlets.
         6. Begin a training, if one is due.
 
