@@ -21,7 +21,7 @@ def row(n, p_value, *, signature="http", kind="candidate", probability=None, sco
 
 
 def chosen(rows, limit, **asked):
-    return [one.n for one in choose(rows, limit, asked)]
+    return [one.n for one in choose(rows, limit, {f"{kind} ": count for kind, count in asked.items()})]
 
 
 def test_the_most_anomalous_come_first():

@@ -54,7 +54,9 @@ FIRST = "alert of net/log.csv:1"
 
 def shown(lines):
     """What people see of alerts, less their times and reasons."""
-    return [line.removeprefix("2026-01-01 00:00:00  ").removesuffix("  bytes 54,540 (41 %)") for line in lines]
+    return [
+        line.removeprefix("2026-01-01 00:00:00  ").removesuffix("  bytes 54,540 (41 %)") for line in lines
+    ]
 
 
 def test_people_see_one_line_a_burst_with_its_count_and_programs_all_of_them(tmp_path, command):

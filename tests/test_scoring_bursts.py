@@ -139,7 +139,11 @@ def test_fields_and_window_can_be_chosen_and_bursts_turned_off():
     assert rule_of(AlertOptions(burst=False).burst, SCHEMA, replay=False) is None
 
 
-@pytest.mark.parametrize("within", ["10", "0m", "5 minutes", "500records", "-1m", "1.5h", "٣m", "9" * 30 + "d"])
+@pytest.mark.parametrize(
+    "within", ["10", "0m", "5 minutes", "500records", "-1m", "1.5h", "٣m", "9" * 30 + "d"]
+)
 def test_a_window_that_is_none_is_refused(within):
-    with pytest.raises(ValidationError, match="a time such as 10m, or a number of records such as 5000 records"):
+    with pytest.raises(
+        ValidationError, match="a time such as 10m, or a number of records such as 5000 records"
+    ):
         BurstOptions(within=within)

@@ -197,7 +197,11 @@ class Committer:
             transaction.alerts,
             transaction.rejected,
             transaction.pool,
-            checkpoint={"engine": engine, **bursts, **self._in_force.checkpoint(after.records, transaction.batches)},
+            checkpoint={
+                "engine": engine,
+                **bursts,
+                **self._in_force.checkpoint(after.records, transaction.batches),
+            },
             alert_numbers=transaction.alert_numbers,
             attached=[*self.met],
             applied=self._in_force.applied,

@@ -79,7 +79,9 @@ class Published:
                 case GivenLabel():
                     self._sort(update, changes, incomplete)
         artifact = None if promoted is None else self._artifact(promoted)
-        return PublishedNews(changes, incomplete, artifact, reference, wanted, [*self._mutes.values()] if muted else None)
+        return PublishedNews(
+            changes, incomplete, artifact, reference, wanted, [*self._mutes.values()] if muted else None
+        )
 
     def _mute(self, mute: Mute) -> None:
         self._mutes.pop(mute.id, None)

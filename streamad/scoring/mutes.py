@@ -38,7 +38,9 @@ class Mutes:
         known, self._known = self._known, {}
         wanted = list(mutes)
         if len(wanted) > MOST:
-            _log.warning("mutes_without_effect", count=len(wanted) - MOST, reason=f"more than {MOST} at a time")
+            _log.warning(
+                "mutes_without_effect", count=len(wanted) - MOST, reason=f"more than {MOST} at a time"
+            )
         for mute in wanted[-MOST:]:
             ready = known.get(mute.id)
             same = mute.id in known and (ready is None or ready.mute == mute)

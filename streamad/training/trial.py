@@ -183,7 +183,7 @@ def on_trial(champion: Artifact, challenger: Artifact, snapshot: Snapshot) -> Tr
     A challenger that cannot score is refused.
     """
     try:
-        scorers = [_scorer(artifact, snapshot) for artifact in (champion, challenger)]
+        before, after = (_scorer(artifact, snapshot) for artifact in (champion, challenger))
     except ValueError as error:
         return Trial(promoted=False, reason=str(error))
     held = split(snapshot.records, snapshot.seed)
@@ -196,8 +196,8 @@ def on_trial(champion: Artifact, challenger: Artifact, snapshot: Snapshot) -> Tr
         snapshot.prior_rate,
         snapshot.seed + snapshot.version,
     )
-    _teach(scorers[0], snapshot)
-    return hold(*scorers, evidence)
+    _teach(before, snapshot)
+    return hold(before, after, evidence)
 
 
 def _scorer(artifact: Artifact, snapshot: Snapshot) -> Scorer:
