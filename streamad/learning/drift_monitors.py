@@ -154,7 +154,7 @@ class Gauges:
     def means(self, sums: Sums) -> NDArray[np.float32]:
         """[M] in [-1, 1]; zeros where nothing was looked at."""
         sampled, records = (_STEPS * np.maximum(sums.rows, 1)).tolist()
-        out = (sums.figures / sampled).astype(np.float32)
+        out: NDArray[np.float32] = (sums.figures / sampled).astype(np.float32)
         out[1] = sums.figures[1] / records
         return out
 
