@@ -1,7 +1,7 @@
 """Scorers of a cluster that are killed again and again on a real broker, and whether anything was lost or said twice.
 
     make chaos                       300,000 KDDCUP99 records, 3 scorers, 20 kills; then 100,000 with labels and swaps
-    python tests/kafka_chaos.py --records 60000 --kills 6 --seconds 60 --second 0
+    python tests/kafka_chaos.py --records 60000 --kills 6 --second 0
 
 A kill (SIGKILL) lands within a commit, and counts only while the group is behind and the transaction is open. Once the
 broker is killed and started again, once a scorer is frozen within a commit for longer than its session and its
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +52,16 @@ class Setting(NamedTuple):
     rng: random.Random
 
 
-def make_setting(broker, folder, told, name, records, seconds):
+def make_setting(broker, folder, told, name, records):
     folder = folder / name
     folder.mkdir()
     topics = make_topics(broker, {"records": PARTITIONS}, message_timestamp_type="LogAppendTime")
     topics |= {what: f"{name}-{what}" for what in OUTPUTS + SHARED}
     feed = Feed(broker, topics["records"], PARTITIONS)
     rng = random.Random(told.seed)
-    return Setting(broker, folder, topics, feed, mixed(lines_of(WARM_UP, records), rng), seconds, rng)
+    return Setting(
+        broker, folder, topics, feed, mixed(lines_of(WARM_UP, records), rng), records / told.rate, rng
+    )
 
 
 def write_config(setting, group, prefix, labels, **training):
@@ -83,7 +86,7 @@ def write_config(setting, group, prefix, labels, **training):
 
 def first_run(told, broker, folder):
     """Kills, a restart of the broker, a freeze; no labels and one version."""
-    setting = make_setting(broker, folder, told, "first", told.records, told.seconds)
+    setting = make_setting(broker, folder, told, "first", told.records)
     config = write_config(setting, "first", "first", {})
     _, outcome = disturbed(told, setting, config, "First run", told.kills, mishaps=True)
     alerts = judge_delivery(outcome, broker, "first", _outputs(setting), setting.feed, whole=False)
@@ -192,9 +195,11 @@ def main(told):
     sys.stdout.reconfigure(line_buffering=True)
     load = os.getloadavg()[0]
     say(f"{os.cpu_count()} cores, load {load:.1f} before the start")
-    with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker") as broker:
-        kept = [first_run(told, broker, Path(name))] if told.records else []
-        kept += [second_run(told, broker, Path(name))] if told.second else []
+    with ExitStack() as stack:
+        folder = told.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        broker = stack.enter_context(Broker(folder / "broker"))
+        kept = [first_run(told, broker, folder)] if told.records else []
+        kept += [second_run(told, broker, folder)] if told.second else []
     return int(not all(kept))
 
 
@@ -203,11 +208,12 @@ def options():
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--second", type=int, default=100_000, help="records of the run with labels; 0: none")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=300.0, help="how long producing takes")
+    parser.add_argument("--rate", type=float, default=1000.0, help="records a second")
     parser.add_argument("--frozen", type=float, default=14.0, help="how long a scorer is frozen")
     parser.add_argument("--least", type=int, default=3000, help="alerts that must be expected")
     parser.add_argument("--scorers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="a new one that keeps logs and topics")
     return parser.parse_args()
 
 
