@@ -102,9 +102,7 @@ def first_run(told, broker, folder):
 
 def second_run(told, broker, folder):
     """Labels arrive, and a trainer retrains because of them."""
-    setting = make_setting(
-        broker, folder, told, "second", told.second, told.seconds * told.second / told.records
-    )
+    setting = make_setting(broker, folder, told, "second", told.second)
     config = write_config(setting, "second", "second", {"sample": 1.0}, every_labels=20)
     published, outcome = disturbed(
         told, setting, config, "Second run: labels and swaps", told.kills // 3, mishaps=False
