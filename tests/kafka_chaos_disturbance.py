@@ -11,7 +11,8 @@ from kafka_topics import committed, end_offsets
 from processes import say
 
 LATE, WOKEN = 20.0, 30.0
-"""The bars, in seconds: an alert's delay around a kill, and a woken scorer's first commit."""
+"""The bars, in seconds: an alert's delay around a kill, and a woken scorer's first commit. Both are for the first run:
+the second says every record, many times what is usual."""
 _PATIENCE = 240.0
 """Seconds until a kill that does not come about is given up."""
 
@@ -90,7 +91,7 @@ class Disturbance:
         delays = delays_of(feed, seen)
         waits = ", ".join(f"{longest_around(kill, delays):.1f}" for kill in kills)
         say(f"the longest wait for an alert around each kill, seconds: {waits}")
-        judge_delays(outcome, kills + self._others, feed, seen, LATE)
+        judge_delays(outcome, kills + self._others, feed, seen, LATE if self._mishaps else None)
         if self._mishaps:
             woken = "never" if self._woken is None else f"{self._woken:.1f}"
             kept = self._woken is not None and self._woken <= WOKEN

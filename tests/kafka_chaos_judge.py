@@ -105,8 +105,8 @@ def judge_pairs(outcome, said, heads):
     outcome.tell("alerts that version and labels_applied do not explain", len(wrong), not wrong)
 
 
-def judge_delays(outcome, incidents, feed, seen, bar):
-    """From a record's append until its alert was visible, by what was going on."""
+def judge_delays(outcome, incidents, feed, seen, bar=None):
+    """From a record's append until its alert was visible, by what was going on; the bar, if any, is for kills."""
     delays = delays_of(feed, seen)
     groups = {what: [] for what in (None, KILLED, RESTARTED, FROZEN)}
     for appended, delay in delays:
@@ -115,7 +115,7 @@ def judge_delays(outcome, incidents, feed, seen, bar):
         if group:
             p50, p99, top = np.percentile(group, (50, 99, 100))
             name = f"record to alert, seconds, {f'around {what}' if what else 'at rest'} ({len(group):,})"
-            kept = bool(top <= bar) if what == KILLED else None
+            kept = bool(top <= bar) if bar and what == KILLED else None
             outcome.tell(name, f"p50 {p50:.2f} p99 {p99:.2f} max {top:.2f}", kept)
 
 

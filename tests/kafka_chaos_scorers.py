@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,8 +95,10 @@ class Scorers:
         name = self._rng.choice(working)
         process = self._processes[name]
         process.send_signal(signal.SIGUSR1)
-        with suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGUSR1)  # not any more
         found = re.search(r"killed at (\w+)", self.said(name))
         self._tend()
         return (name, found[1]) if found else None

@@ -2,7 +2,7 @@
 
     python kafka_scorer.py CONFIG TRANSACTIONAL_ID STEP
 
-SIGUSR1 has it killed at STEP: ``written`` when its messages are handed over, ``sent`` when the offsets are, and
+SIGUSR1 has it killed at STEP, and a second one before that calls it off: ``written`` when its messages are handed over, ``sent`` when the offsets are, and
 ``committing`` at some moment between that and the answer to the commit. SIGUSR2 has it frozen at ``sent``. What it
 does it says on stderr, with the time.
 """
@@ -40,7 +40,7 @@ class Ender:
         signal.signal(signal.SIGUSR2, self._arm)
 
     def _arm(self, number, _frame):
-        self._armed, self._freezes = True, number == signal.SIGUSR2
+        self._armed, self._freezes = not self._armed, number == signal.SIGUSR2
 
     def __call__(self, step):
         if step == "sink.committed":
