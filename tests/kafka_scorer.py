@@ -2,9 +2,9 @@
 
     python kafka_scorer.py CONFIG TRANSACTIONAL_ID STEP
 
-SIGUSR1 has it killed at STEP, and a second one before that calls it off: ``written`` when its messages are handed over, ``sent`` when the offsets are, and
-``committing`` at some moment between that and the answer to the commit. SIGUSR2 has it frozen at ``sent``. What it
-does it says on stderr, with the time.
+SIGUSR1 has it killed at STEP, and a second one before that calls it off. ``written`` is when its messages are handed
+over, ``sent`` when the offsets are, and ``committing`` some moment between that and the answer to the commit. SIGUSR2
+has it frozen at ``sent``. What it does it says on stderr, with the time.
 """
 
 from __future__ import annotations
