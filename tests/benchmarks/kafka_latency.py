@@ -210,7 +210,7 @@ def main(seconds):
     with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker", heap_mb=512) as broker:
         names = make_topics(broker, {"records": PARTITIONS, "plain": 1})
         topic, values = names["records"], usual(50_000)
-        fill(broker, topic, 20_000)
+        fill(broker, topic, values[:20_000])
         scorer(Path(name), broker, topic, seconds, values)
         for rate, times in ((MANY, 1), (1, 3)):
             peer(broker, topic, names["plain"], rate, times * seconds, values)

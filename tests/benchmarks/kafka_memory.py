@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from feeds import write_kafka_config
 from kafka_broker import Broker
-from kafka_speed import DETECTORS, fill, scorer
+from kafka_speed import DETECTORS, fill, payloads, scorer
 from kafka_topics import make_topics
 from processes import children, say, start
 
@@ -82,7 +82,7 @@ def main(count):
     with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker", heap_mb=512) as broker:
         for partitions in PARTITIONS:
             topic = make_topics(broker, {"records": partitions})["records"]
-            fill(broker, topic, count, partitions)
+            fill(broker, topic, payloads(count), partitions)
             for window in (count // 2, count):
                 found, config = trainer(Path(name) / f"{partitions}-{window}", broker, topic, window)
                 say(json.dumps({"partitions": partitions, "window": window, "trainer MB": found}))

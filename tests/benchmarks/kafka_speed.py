@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -49,10 +50,11 @@ SHARED = ("labels", "models", "control")
 
 
 def payloads(count):
-    """Records as JSON, those of the file again and again."""
+    """Records as JSON, those of the file again and again, in another order: its floods would teach that all else is odd."""
     texts = set(KDD_CATEGORICAL) | {"label"}
     with gzip.open(DATA / "kddcup99" / "kddcup.data_10_percent.gz", "rt") as file:
         lines = list(islice(file, min(count, 200_000)))
+    random.Random(1).shuffle(lines)
     values = [_as_json(line.rstrip(".\n").split(","), texts) for line in lines]
     return [values[number % len(values)] for number in range(count)]
 
@@ -62,11 +64,11 @@ def _as_json(values, texts):
     return json.dumps({name: text if name in texts else json.loads(text) for name, text in named}).encode()
 
 
-def fill(broker, topic, count, partitions=PARTITIONS):
+def fill(broker, topic, values, partitions=PARTITIONS):
     producer = Producer(
         {"bootstrap.servers": broker.bootstrap, "queue.buffering.max.messages": 500_000, "linger.ms": 20}
     )
-    for number, value in enumerate(payloads(count)):
+    for number, value in enumerate(values):
         while True:
             try:
                 producer.produce(topic, value, partition=number % partitions)
@@ -172,7 +174,7 @@ def main(count):
     with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker", heap_mb=512, cpu=0) as broker:
         folder = Path(name)
         topic = make_topics(broker, {"records": PARTITIONS})["records"]
-        fill(broker, topic, count)
+        fill(broker, topic, payloads(count))
         for detector, options in DETECTORS.items():
             short = detector.replace(" ", "-")
             configs = {
