@@ -99,7 +99,9 @@ def test_a_scorer_that_comes_late_scores_as_the_one_that_was_there_and_labels_mo
     assert compared
     for alert in compared:
         before = first[alert["event_id"]]
-        assert alert | {"scored_at": None} == before | {"scored_at": None}
+        # what a burst began with is what this scorer met since it started
+        own = {"scored_at": None, "repeat_of": None}
+        assert alert | own == before | own
 
 
 def rewind(cluster):
