@@ -104,15 +104,13 @@ class Scorers:
         return (name, found[1]) if found else None
 
     def freeze(self, seconds):
-        """Freeze one for so long within a commit: name, when, and the seconds from its waking to its next commit; the
-        last is None where none came in a minute."""
-        if not self.wait(self.working, 240):
-            return "none", time.time(), None
+        """Freeze one for so long within a commit, once all of them work: name, when, and the seconds from its waking to its
+        next commit; the last is None where none came in a minute."""
+        self.wait(lambda: len(self.working()) == len(self._processes), 240)
         name = self._rng.choice(self.working())
         process = self._processes[name]
         process.send_signal(signal.SIGUSR2)
-        if not self.wait(lambda: moments(self.said(name), "freezes"), 30):
-            return name, time.time(), None
+        assert self.wait(lambda: moments(self.said(name), "freezes"), 240), f"{name} commits nothing"
         (at,) = moments(self.said(name), "freezes")
         self.rest(seconds)
         process.send_signal(signal.SIGCONT)
