@@ -92,7 +92,7 @@ def test_the_product_learns_from_the_answers_and_says_the_same_twice(bench, tmp_
     assert again == first
     assert (unlabeled["families_found"], first["families_found"] > 0) == (0, True)
     assert unlabeled["average_precision"] != first["average_precision"]
-    assert 0 < first["alert_rate"] < 1
+    assert 0 < unlabeled["alert_rate"] < 1
 
 
 def test_the_product_is_answered_through_its_store_and_never_before_the_delay(monkeypatch, tmp_path):
