@@ -183,6 +183,9 @@ class Engine:
                 self._score(item, self._in_force.scorer)
                 if not self._stop.is_set():
                     self._feed.pace.wait(item, lambda: self._feed.heartbeat(self.status))
+        elif not (self._feed.replay or self._committer.in_flight):
+            # labels move nothing that is committed, and may be enough for a training
+            self._in_force.begin_training_if_due(self._committer.records)
         return True
 
     def _end(self) -> bool:
