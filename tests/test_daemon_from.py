@@ -24,7 +24,11 @@ def test_a_daemon_from_a_replay_knows_its_labels_and_goes_on_learning(tmp_path):
         taught = live.engine._in_force.scorer
         assert 0 < taught.label_position < 50
     source = MemorySource([Records("p", lines[:1000])])
-    options = {"state": "daemon", "made_by": "run", "training": TRAINING | {"every_records": None, "every_labels": None}}
+    options = {
+        "state": "daemon",
+        "made_by": "run",
+        "training": TRAINING | {"every_records": None, "every_labels": None},
+    }
     with engine(tmp_path, source, origin="state", **options) as live:
         live.engine.run()
         scorer = live.engine._in_force.scorer

@@ -349,7 +349,8 @@ def test_a_sink_that_hangs_makes_health_red_and_ends_the_process(tmp_path, monke
         release.set()
         said = watch.verdict.stalled
     assert codes[0] == 3
-    assert said.endswith("s although 500 records wait")
+    # whether the engine had told of the records before its commit hung is a matter of moments
+    assert said.endswith(("s although 500 records wait", "s since the engine or its source hangs"))
     assert capsys.readouterr().err.splitlines()[0] == f"streamad: {said}"
     assert [entry["log_level"] for entry in logs if entry["event"] == "stalled"] == ["error"]
 

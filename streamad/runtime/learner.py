@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from streamad.errors import TrainingError
+from streamad.errors import StoreError, TrainingError
 from streamad.records.batch import ACCEPTED, Batch
 from streamad.runtime.drifting import DriftWatch
 from streamad.runtime.in_force import InForce
@@ -76,13 +76,14 @@ class Learner(InForce):
         outcome = self.wait(keep_waiting) if self._feed.replay else retraining.outcome(0)
         if outcome is None:
             return not self._feed.replay
+        if isinstance(outcome, Failed) and outcome.world and self._feed.replay:
+            raise StoreError(outcome.reason)  # counted as failed, the replay would not be the same twice
         if isinstance(outcome, Failed):
             self.versions.append({"number": retraining.plan.last_version, "status": "failed"})
         elif refused := self._refused(outcome[0]):
             log.info("version_refused", version=retraining.plan.last_version, reason=refused["reason"])
-            self.versions.append(
-                {"number": retraining.plan.last_version, "status": "refused", "numbers": refused}
-            )
+            version = retraining.plan.last_version
+            self.versions.append({"number": version, "status": "refused", "numbers": refused})
         else:
             self._trained(outcome)
             self._swap(outcome, number, open_batches)
@@ -93,8 +94,7 @@ class Learner(InForce):
         trial = manifest.get("trial")
         if trial is None:
             return None
-        assert self.scorer is not None
-        if self.scorer.version != manifest["parent"]:
+        if self.scorer is None or self.scorer.version != manifest["parent"]:
             return {"reason": f"it was compared with version {manifest['parent']}, which no longer scores"}
         return None if trial["promoted"] else {"reason": trial["reason"], **trial["numbers"]}
 

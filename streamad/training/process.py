@@ -33,7 +33,7 @@ def main(job: Path) -> int:
     try:
         imported = _work(job, started)
     except Exception as error:  # noqa: BLE001  # the parent counts every failure alike, by its sentence
-        _say({"error": _sentence(error)})
+        _say({"error": _sentence(error), "world": _is_of_the_world(error)})
         return 1
     seconds = time.monotonic() - started
     _say({"done": 1, "import_seconds": imported, "seconds": seconds, "peak_rss_mb": peak_rss_mb()})
@@ -78,6 +78,13 @@ def _sentence(error: Exception) -> str:
     from streamad.errors import StreamadError  # noqa: PLC0415  # not before the parent is watched
 
     return str(error) if isinstance(error, StreamadError) else f"{type(error).__name__}: {error}"
+
+
+def _is_of_the_world(error: Exception) -> bool:
+    """Whether the same training may go well another time, as when the disk is full."""
+    from streamad.errors import StoreError  # noqa: PLC0415  # as above
+
+    return isinstance(error, OSError | StoreError)
 
 
 def _say(line: Mapping[str, float | str]) -> None:

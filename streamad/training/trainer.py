@@ -35,6 +35,8 @@ class Failed:
 
     reason: str
     seconds: float = 0.0
+    world: bool = False
+    """Whether it was for want of something that the same training may find another time, such as disk space."""
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class _Job:
         if code == 0 and "done" in last and artifact.is_dir():
             return Done(artifact, seconds, last["peak_rss_mb"], last["import_seconds"])
         if "error" in last:
-            return Failed(str(last["error"]), seconds)
+            return Failed(str(last["error"]), seconds, bool(last.get("world")))
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return Failed(f"the trainer process {how}", seconds)
 
