@@ -137,7 +137,7 @@ def test_alerts_are_read_from_their_topic_and_it_is_said_where(cluster, command)
     newest = command.rows("alerts", "--limit", "7")
     assert len(newest) == 7
     assert {*ids(newest)} < {*ids(alerts)}
-    assert [line.split()[2] for line in command.screen("alerts", "--limit", "7")] == ids(newest)
+    assert [line.split()[2] for line in command.screen("alerts", "--limit", "7", "--all")] == ids(newest)
 
 
 def test_what_others_wrote_among_the_alerts_is_left_out(cluster, command):
