@@ -1,6 +1,7 @@
 """The trainer process: ``python -m streamad.training.process JOB_DIR``.
 
-Reads the snapshot in JOB_DIR, fits, compares the result with the version in force, writes ``JOB_DIR/artifact``, and tells about it in NDJSON on stdout:
+Reads the snapshot in JOB_DIR, fits, compares the result with the version in force where it is asked to, writes
+``JOB_DIR/artifact``, and tells about it in NDJSON on stdout:
 ``{"epoch": 1, …}`` lines while it goes on, then ``{"done": …}`` with exit code 0, or ``{"error": …}`` with 1.
 It ends at once when its stdin ends, which it does when the parent dies, however it dies.
 """

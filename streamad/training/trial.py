@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamad.models.head import Label
-from streamad.scoring.scorer import Scorer
+from streamad.scoring.scorer import Scorer, Scores
 from streamad.state.holdout import split
-from streamad.training.planting import Planted, plant
+from streamad.training.planting import plant
 from streamad.training.snapshot import Snapshot
 
 Artifact = tuple[dict[str, Any], dict[str, Any]]
 """(manifest, tensors)"""
+
+Numbers = dict[str, float]
+"""What a trial measured, by name."""
 
 _EACH = 1000
 """Planted anomalies of each kind."""
@@ -69,7 +72,7 @@ class Trial:
     promoted: bool
     reason: str
     """What decided, in words."""
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=dict)
 
 
 def hold(champion: Scorer, challenger: Scorer, evidence: Evidence) -> Trial:
@@ -77,55 +80,54 @@ def hold(champion: Scorer, challenger: Scorer, evidence: Evidence) -> Trial:
 
     Both must read the evidence's dictionary (`Scorer.bind`).
     """
-    numbers: dict[str, float] = {}
+    numbers: Numbers = {}
+    before, after = (scorer.score(evidence.numbers, evidence.codes) for scorer in (champion, challenger))
     refusal = (
-        _blind(challenger, evidence, numbers)
-        or _floods(challenger, evidence, numbers)
-        or _got_used(champion, challenger, evidence, numbers)
+        _blind(after, evidence, numbers)
+        or _floods(after, _level(evidence), numbers)
+        or _got_used(before, after, _level(evidence), numbers)
         or _forgot(champion, challenger, evidence, numbers)
     )
     if refusal:
         return Trial(promoted=False, reason=refusal, numbers=numbers)
-    return _planted(champion, challenger, evidence, numbers)
-
-
-Numbers = dict[str, float]
+    planted = plant(evidence.numbers, evidence.codes, _EACH, evidence.seed)
+    found_before = _found(before, champion.score(*planted), _level(evidence))
+    found = _found(after, challenger.score(*planted), _level(evidence))
+    numbers["planted_found_before"], numbers["planted_found"] = found_before, found
+    told = f"of planted anomalies it finds {found:.1%}, the version in force {found_before:.1%}"
+    return Trial(promoted=found - found_before > _BETTER, reason=told, numbers=numbers)
 
 
 def _level(evidence: Evidence) -> float:
     return max(evidence.budget, _LEAST_SHARE)
 
 
-def _blind(challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+def _blind(challenger: Scores, evidence: Evidence, numbers: Numbers) -> str | None:
     """Whether the challenger tells records apart at all."""
-    score = challenger.score(evidence.numbers, evidence.codes).base
-    numbers["distinct_scores"] = len(np.unique(score))
+    numbers["distinct_scores"] = len(np.unique(challenger.base))
     different = len(np.unique(np.hstack([evidence.numbers, evidence.codes]), axis=0))
     if numbers["distinct_scores"] < math.sqrt(different):
         return "it gives most records the same score"
     return None
 
 
-def _floods(challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+def _floods(challenger: Scores, level: float, numbers: Numbers) -> str | None:
     """Whether its own calibration keeps the budget on recent records."""
-    level = _level(evidence)
-    share = float((challenger.score(evidence.numbers, evidence.codes).p_value < level).mean())
+    share = float((challenger.p_value < level).mean())
     numbers["alert_share"] = share
-    if share > _FLOOD * level + 1 / len(evidence.numbers):
+    if share > _FLOOD * level + 1 / len(challenger.p_value):
         return f"it would alert on {share:.1%} of recent records where {level:.1%} are meant"
     return None
 
 
-def _got_used(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
+def _got_used(champion: Scores, challenger: Scores, level: float, numbers: Numbers) -> str | None:
     """Whether it has taken for normal what the champion finds anomalous: a flood in its window."""
-    level = _level(evidence)
-    suspect = champion.score(evidence.numbers, evidence.codes).p_value < level
+    suspect = champion.p_value < level
     share = float(suspect.mean())
     numbers["suspicious_share"] = share
     if share < _SUSPICIOUS:
         return None
-    challenged = challenger.score(evidence.numbers[suspect], evidence.codes[suspect])
-    numbers["suspects_kept"] = kept = float((challenged.p_value < level).mean())
+    numbers["suspects_kept"] = kept = float((challenger.p_value[suspect] < level).mean())
     if kept < _KEPT:
         return (
             f"{share:.0%} of recent records surprise the version in force, and it alerts on {kept:.0%} of these: "
@@ -160,21 +162,10 @@ def _kinds(evidence: Evidence) -> Iterator[NDArray[np.int64]]:
             yield anomalies[kind.ravel() == one]
 
 
-def _planted(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> Trial:
-    """What each finds of the planted anomalies, above thresholds that the hold-out gives it."""
-    planted = plant(evidence.numbers, evidence.codes, _EACH, evidence.seed)
-    before, after = (_found(scorer, planted, evidence) for scorer in (champion, challenger))
-    numbers["planted_found_before"], numbers["planted_found"] = before, after
-    told = f"of planted anomalies it finds {after:.1%}, the version in force {before:.1%}"
-    return Trial(promoted=after - before > _BETTER, reason=told, numbers=numbers)
-
-
-def _found(scorer: Scorer, planted: Planted, evidence: Evidence) -> float:
-    """The share of planted anomalies found, the mean over the depths."""
-    level = np.minimum(_level(evidence) * np.array(_DEPTHS), 0.5)
-    thresholds = np.quantile(scorer.score(evidence.numbers, evidence.codes).base, 1 - level)
-    score = scorer.score(*planted).base
-    return float((score > thresholds[:, None]).mean())
+def _found(recent: Scores, planted: Scores, level: float) -> float:
+    """The share of planted anomalies above the hold-out's thresholds, the mean over the depths."""
+    thresholds = np.quantile(recent.base, 1 - np.minimum(level * np.array(_DEPTHS), 0.5))
+    return float((planted.base > thresholds[:, None]).mean())
 
 
 def on_trial(champion: Artifact, challenger: Artifact, snapshot: Snapshot) -> Trial:
