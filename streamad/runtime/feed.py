@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from streamad.runtime.heartbeat import Pulse
     from streamad.runtime.pace import Pace
     from streamad.runtime.reader import Reader
-    from streamad.runtime.retraining import Artifact, Retraining
+    from streamad.runtime.retraining import Retraining
     from streamad.runtime.scores_file import ScoresFile
+    from streamad.state.artifacts import Artifact
     from streamad.state.buffer import Buffer
     from streamad.state.labels import Verdict
     from streamad.state.store import News

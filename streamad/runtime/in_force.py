@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from streamad.records.batch import Batch
     from streamad.runtime.feed import Feed
-    from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
+    from streamad.state.artifacts import Artifact
     from streamad.state.labels import LabelChange
 
 log = structlog.get_logger()

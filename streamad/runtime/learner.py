@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamad.runtime.feed import LearningFeed
-    from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
     from streamad.scoring.scorer import Scorer
+    from streamad.state.artifacts import Artifact
     from streamad.state.versions import Request
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamad.records.schema import Schema
-    from streamad.runtime.retraining import Artifact
+    from streamad.state.artifacts import Artifact
     from streamad.state.labels import LabelChange
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from streamad.errors import StateError, StoreError
-from streamad.state.artifacts import read_artifact
+from streamad.state.artifacts import Artifact, read_artifact
 from streamad.training.process import CHAMPION
 from streamad.training.trainer import Done, Failed, Trainer
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from streamad.training.snapshot import Snapshot
 
 log = structlog.get_logger()
-
-Artifact = tuple[dict[str, Any], dict[str, Any]]
-"""(manifest, tensors)"""
 
 
 @dataclass(slots=True)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from streamad.ports import Commit, Lookup, Positions, Publisher, Wanted
     from streamad.runtime.feed import LearningFeed
     from streamad.runtime.published import Published, PublishedNews
-    from streamad.runtime.retraining import Artifact
     from streamad.runtime.transaction import Scored
     from streamad.scoring.scorer import Scorer
+    from streamad.state.artifacts import Artifact
 
 _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
 """How often the scorers are told how recent records score, and how many of them."""

@@ -11,7 +11,7 @@ from streamad.state.artifacts import read_artifact
 
 if TYPE_CHECKING:
     from streamad.records.schema import Schema
-    from streamad.runtime.retraining import Artifact
+    from streamad.state.artifacts import Artifact
     from streamad.state.directory import Maker, StateDirectory
     from streamad.state.store import Store
 

@@ -32,6 +32,9 @@ _TEMPORARY = ".tmp-"
 
 Tensors = Mapping[str, NDArray[Any]]
 
+Artifact = tuple[dict[str, Any], dict[str, Any]]
+"""(manifest, tensors)"""
+
 
 def write_artifact(directory: Path, manifest: Mapping[str, Any], tensors: Tensors) -> None:
     """Write an artifact so that it is there completely, or not at all, also after a power cut.

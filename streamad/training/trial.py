@@ -9,19 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamad.models.head import Label
 from streamad.scoring.scorer import Scorer, Scores
+from streamad.state.artifacts import Artifact
 from streamad.state.holdout import split
 from streamad.training.planting import plant
 from streamad.training.snapshot import Snapshot
-
-Artifact = tuple[dict[str, Any], dict[str, Any]]
-"""(manifest, tensors)"""
 
 Numbers = dict[str, float]
 """What a trial measured, by name."""

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +25,11 @@ from streamad.bench.stream.streams import KDD_FILE, NORMAL, families
 from streamad.config import load_config
 from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
+from streamad.state.artifacts import Artifact
 from streamad.training.fit import fit
 from streamad.training.snapshot import Snapshot
 from streamad.training.trial import Trial, on_trial
 
-Artifact = tuple[dict[str, Any], dict[str, Any]]
 Rows = NDArray[np.int64]
 
 WINDOW = 20_000
