@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,30 +35,37 @@ class _Commit:
 
 
 class Errands:
-    """Asked for by any thread, done by the one that polls, between two polls and within its callbacks."""
+    """Asked for by any thread, done by the one that polls, between two polls and within its callbacks.
 
-    def __init__(self) -> None:
+    While nobody polls, who asks does them. `busy` is held by whoever uses the consumer.
+    """
+
+    def __init__(self, busy: threading.Lock, consumer: Callable[[], Consumer]) -> None:
+        self._busy, self._consumer = busy, consumer
         self.membership: Any = None
         """The group's metadata as of the last rebalance that was heard of."""
         self.changed = False
         """Whether there was a rebalance since."""
         self._commits: queue.SimpleQueue[_Commit] = queue.SimpleQueue()
-        self._polled: tuple[int, Consumer] | None = None  # by which thread
 
     def commit(self, offsets: list[TopicPartition]) -> None:
         """Commit outside of a transaction. Raises `KafkaException`."""
         commit = _Commit(offsets)
         self._commits.put(commit)
-        if self._polled is not None and self._polled[0] == threading.get_ident():
-            self.run(self._polled[1])
-        if not commit.done.wait(_SECONDS):
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
+        deadline = time.monotonic() + _SECONDS
+        while not commit.done.is_set():
+            if self._busy.acquire(blocking=False):
+                try:
+                    self.run(self._consumer())
+                finally:
+                    self._busy.release()
+            elif not commit.done.wait(_TURN) and time.monotonic() > deadline:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
         if commit.error is not None:
             raise commit.error
 
     def run(self, consumer: Consumer) -> None:
-        """Do all there is to do, on the thread that polls."""
-        self._polled = threading.get_ident(), consumer
+        """Do all there is to do; only for who holds `busy`, or within a callback of who does."""
         if self.changed:
             self.membership, self.changed = consumer.consumer_group_metadata(), False
         while not self._commits.empty():

@@ -58,7 +58,8 @@ class KafkaSource:
         self._problem: InputError | None = None
         self._joined = self._renewing = self._closing = False
         self._busy = threading.Lock()
-        self._errands, self._gauge = Errands(), Gauge(topic.name)
+        self._errands = Errands(self._busy, lambda: self._consumer)
+        self._gauge = Gauge(topic.name)
         self._pauses = Pauses(topic.name)
         self.owned: frozenset[str] = frozenset()
         """The partitions that this member may commit offsets of at present."""
