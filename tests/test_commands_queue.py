@@ -17,7 +17,7 @@ def command(tmp_path, capsys, monkeypatch):
 
 
 def row(n, p_value, *, signature="http", kind="candidate", probability=None, score=1.0):
-    return PoolRow(n, f"e:{n}", None, kind, n, score, p_value, probability, signature, [], {}, labeled=False)
+    return PoolRow(n, f"e:{n}", None, kind, n, score, p_value, probability, signature, "[]", "{}", labeled=False)
 
 
 def chosen(rows, limit, **asked):

@@ -62,11 +62,11 @@ def test_a_store_of_format_1_is_read(state):
         assert store.news().waiting == ["kdd/k.csv:9"]
         assert store.heartbeat() == Heartbeat(42, "scoring", NOW, {"in": 2})
         assert store.outbox_mark("file") == (1, {"size": 3})
-        reasons = [{"field": "bytes", "value": 1, "share": 0.5}]
-        row = PoolRow(
-            1, "kdd/k.csv:1", None, "alert", 1, 1.5, 0.25, None, "SF", reasons, {"bytes": 1}, labeled=True
-        )
-        assert store.pool_event("kdd/k.csv:1") == [row]
+        (row,) = store.pool_event("kdd/k.csv:1")
+        texts = row.reasons_json, row.record_json
+        assert row == PoolRow(1, "kdd/k.csv:1", None, "alert", 1, 1.5, 0.25, None, "SF", *texts, labeled=True)
+        assert row.reasons == [{"field": "bytes", "value": 1, "share": 0.5}]
+        assert row.record == {"bytes": 1}
         assert store.labels_of("kdd/k.csv:1") == [
             {
                 "event_id": "kdd/k.csv:1",

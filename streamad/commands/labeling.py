@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,8 @@ def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered, burst: str | None
         p_value=row["p_value"],
         probability=row["anomaly_probability" if kind == "alert" else "probability"],
         signature=row.get("signature") or signature(row["record"], feed.config.schema_),
-        reasons=row["reasons"],
-        record=row["record"],
+        reasons_json=json.dumps(row["reasons"]),
+        record_json=json.dumps(row["record"]),
         labeled=False,
         burst=burst,
     )

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from streamad.state.labels import is_labeled
@@ -19,9 +20,9 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolRow:
-    """One record of the pool."""
+    """One record of the pool. A queue is chosen from thousands, so that JSON is read only where somebody looks."""
 
     n: int
     """Its place in the order of arrival."""
@@ -34,13 +35,25 @@ class PoolRow:
     probability: float | None
     signature: str
     """Groups alike events: the queue shows few of one group."""
-    reasons: list[dict[str, Any]]
-    record: dict[str, Any]
+    reasons_json: str
+    record_json: str
     labeled: bool
     burst: str | None = None
     """The id of the first alert of its burst, where it is an alert and that was asked for."""
 
-    @property
+    @cached_property
+    def reasons(self) -> list[dict[str, Any]]:
+        """As an alert has them."""
+        reasons: list[dict[str, Any]] = json.loads(self.reasons_json)
+        return reasons
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The record's fields."""
+        record: dict[str, Any] = json.loads(self.record_json)
+        return record
+
+    @cached_property
     def matter(self) -> str:
         """What a question would be about: alike events that surprise by the same field."""
         return f"{self.signature} {self.reasons[0]['field'] if self.reasons else ''}"
@@ -130,7 +143,5 @@ def asked(db: sqlite3.Connection) -> Counter[str]:
 
 def _row(row: sqlite3.Row) -> PoolRow:
     values = dict(row)
-    values["reasons"] = json.loads(values["reasons"])
-    values["record"] = json.loads(values["record"])
-    values["labeled"] = bool(values["labeled"])
-    return PoolRow(**values)
+    texts = {f"{name}_json": values.pop(name) for name in ("reasons", "record")}
+    return PoolRow(**values | texts | {"labeled": bool(row["labeled"])})
