@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 
@@ -83,3 +84,20 @@ def test_a_daemon_whose_every_artifact_is_damaged_goes_on_after_a_fit(daemon):
     daemon.call("fit")
     daemon.call("run")
     assert {alert["version"] for alert in daemon.lines("alerts")} == {2}
+
+
+@pytest.mark.parametrize("missing", ["schema", "detector", "encoder", "loss", "label_position", "version"])
+def test_a_daemon_whose_manifest_lacks_something_says_what_and_ends(daemon, missing):
+    daemon.call("fit")
+    artifact = daemon.state / "artifacts" / "000001"
+    tree = json.loads((artifact / "manifest.json").read_text())
+    del tree[missing]
+    text = json.dumps(tree).encode()
+    (artifact / "manifest.json").write_bytes(text)
+    (artifact / "manifest.sha256").write_bytes(hashlib.sha256(text).hexdigest().encode())
+    warning, said = daemon.call("run", code=2).err.splitlines()[-2:]
+    assert json.loads(warning)["reason"] == (
+        f"artifact {artifact} is damaged: manifest.json: {missing}: Field required"
+    )
+    assert said.startswith(f"streamad: no version in {daemon.state}/artifacts can be read; ")
+    daemon.call("models", "show", "1")

@@ -4,53 +4,66 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from structlog.testing import capture_logs
+from test_training_fit import SCHEMA, snapshot
 
 from streamad.ports import Promoted
 from streamad.records.schema import Schema
 from streamad.runtime.published import Published
-from streamad.state.artifacts import read_files
-
-GOLDEN = Path(__file__).with_name("golden") / "artifact_1"
-
-
-FIELDS = {"bytes": "numeric"}
+from streamad.state.artifacts import read_files, write_artifact
+from streamad.training.fit import fit
 
 
-def files(**changes):
-    """The golden artifact, with another manifest."""
-    found = dict(read_files(GOLDEN))
-    schema = {"schema": Schema(fields=FIELDS).model_dump(mode="json")}
-    manifest = json.dumps(json.loads(found["manifest.json"]) | schema | changes).encode()
-    return found | {
-        "manifest.json": manifest,
-        "manifest.sha256": hashlib.sha256(manifest).hexdigest().encode(),
-    }
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The files of version 7."""
+    folder = tmp_path_factory.mktemp("fitted") / "000007"
+    write_artifact(folder, *fit(snapshot(version=7)))
+    return read_files(folder)
 
 
-def news(folder, fields, promoted):
+def changed(files, change):
+    """The same artifact with another manifest, rightly sealed."""
+    manifest = json.dumps(change(json.loads(files["manifest.json"]))).encode()
+    seal = hashlib.sha256(manifest).hexdigest().encode()
+    return files | {"manifest.json": manifest, "manifest.sha256": seal}
+
+
+def news(folder, promoted, schema=SCHEMA):
     """What comes of a promotion, and what was said."""
     updates = SimpleNamespace(poll=lambda: [Promoted(7, promoted)])
-    published = Published(updates, folder, "feed", Schema(fields=fields))
+    published = Published(updates, folder, "feed", schema)
     with capture_logs() as logs:
         found = published.news().promoted
     return found, [(log["event"], log["version"], log.get("reason")) for log in logs]
 
 
-def test_a_version_of_this_format_and_schema_is_taken(tmp_path):
-    found, said = news(tmp_path, FIELDS, files())
-    assert (found[0]["format"], said) == (1, [])
+def test_a_version_of_this_format_and_schema_is_taken(tmp_path, fitted):
+    found, said = news(tmp_path, fitted)
+    assert (found[0]["version"], said) == (7, [])
 
 
-def test_a_version_of_a_newer_format_is_told_and_not_taken(tmp_path):
-    found, ((event, version, reason),) = news(tmp_path, FIELDS, files(format=2))
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda tree: tree | {"format": 2}, "its format is 2, this streamad reads format 1"),
+        (lambda tree: {**tree, "schema": None}, "manifest.json: schema: Input should be a valid dictionary"),
+        (
+            lambda tree: {key: value for key, value in tree.items() if key != "schema"},
+            "manifest.json: schema: Field required",
+        ),
+        (lambda tree: tree | {"version": 8}, "manifest.json is of version 8"),
+    ],
+)
+def test_a_version_that_cannot_be_read_is_told_in_a_sentence_and_not_taken(tmp_path, fitted, change, why):
+    found, ((event, version, reason),) = news(tmp_path, changed(fitted, change))
     assert (found, event, version) == (None, "version_unreadable", 7)
-    assert reason.endswith("its format is 2, this streamad reads format 1")
+    assert reason == f"artifact {tmp_path}/000007 is damaged: {why}"
 
 
-def test_a_version_of_another_schema_is_told_and_not_taken(tmp_path):
-    found, said = news(tmp_path, {"other": "numeric"}, files())
-    assert (found, said) == (None, [("version_of_another_schema", 7, None)])
+def test_a_version_of_another_schema_is_told_and_not_taken(tmp_path, fitted):
+    other = Schema(fields={"other": "numeric"})
+    assert news(tmp_path, fitted, other) == (None, [("version_of_another_schema", 7, None)])

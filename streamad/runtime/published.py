@@ -10,7 +10,8 @@ from streamad.errors import StateError, UserError
 from streamad.learning.given import GivenLabels
 from streamad.ports import GivenLabel, Mute, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
-from streamad.state.artifacts import read_artifact, write_files
+from streamad.scoring.sound import read_sound
+from streamad.state.artifacts import write_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ class Published:
         directory = self._folder / name(promoted.version)
         write_files(directory, promoted.files)
         try:
-            artifact = read_artifact(directory)
+            artifact = read_sound(directory, promoted.version)
         except StateError as error:
             log.warning("version_unreadable", version=promoted.version, reason=str(error))
             return None

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from streamad.errors import StateError, StoreError
-from streamad.state.artifacts import Artifact, read_artifact
+from streamad.scoring.sound import read_sound
 from streamad.training.process import CHAMPION
 from streamad.training.trainer import Done, Failed, Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamad.state.artifacts import Artifact
     from streamad.training.options import TrainingOptions
     from streamad.training.snapshot import Snapshot
 
@@ -119,7 +120,7 @@ class Retraining:
         self.plan.under_way = False
         self._trainer = None
         try:
-            artifact = read_artifact(self._artifacts / name(version))
+            artifact = read_sound(self._artifacts / name(version), version)
         except StateError as error:
             return self._failed(Failed(str(error)))
         shutil.rmtree(self._jobs / name(version), ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from streamad.errors import StateError
-from streamad.state.artifacts import read_artifact
+from streamad.scoring.sound import read_sound
 
 if TYPE_CHECKING:
     from streamad.records.schema import Schema
@@ -39,7 +39,7 @@ class Versions:
         older = [known.number for known in self._store.versions() if known.kept and known.number < version]
         for number in [version, *sorted(older, reverse=True)]:
             try:
-                artifact = read_artifact(self._state.artifact(number))
+                artifact = read_sound(self._state.artifact(number), number)
             except StateError as error:
                 log.warning("artifact_unreadable", version=number, reason=str(error))
                 self._store.put_version({"number": number, "status": "corrupted"})
