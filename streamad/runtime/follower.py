@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from streamad.runtime.feed import Feed
     from streamad.runtime.transaction import Scored
     from streamad.scoring.scorer import Scorer
+    from streamad.state.artifacts import Artifact
 
 log = structlog.get_logger()
+
+_PATIENCE = 30.0
+"""Seconds that a version waits for labels that it has learned and that were not read here."""
 
 
 class Follower(InForce):
@@ -35,6 +39,8 @@ class Follower(InForce):
         super().__init__(feed, reference_rows=1)
         self._published = published
         self._reference: Reference | None = None
+        self._promoted: Artifact | None = None  # until it is taken over
+        self._promoted_at = 0.0
 
     def begin(self) -> None:
         """Take over all that is published by now."""
@@ -53,8 +59,11 @@ class Follower(InForce):
             now = self._feed.clock.text()
             self.mutes.take(mute for mute in news.mutes if mute.holds_at(now))
         if news.promoted is not None:
+            self._promoted, self._promoted_at = news.promoted, self._feed.clock.seconds()
+        if self._promoted is not None and self._has_its_labels(self._promoted):
             nothing = np.empty((0, len(self._feed.config.schema_.categories)), np.int32)
-            self._take_over(news.promoted, number, open_batches, nothing)
+            self._take_over(self._promoted, number, open_batches, nothing)
+            self._promoted = None
         self._reference = news.reference or self._reference
         if self._reference is not None and self.scorer and self._reference.version == self.scorer.version:
             self._refer(self._reference, self.scorer)
@@ -95,6 +104,17 @@ class Follower(InForce):
 
     def stop(self) -> None:
         """Nothing runs."""
+
+    def _has_its_labels(self, promoted: Artifact) -> bool:
+        """Whether all labels that a version has learned were read here, or are not to be had.
+
+        A head that had learned what `labels_applied` does not count would learn it a second time once it is read.
+        """
+        missing = int(promoted[0]["label_position"]) - self._feed.book.position
+        if missing > 0 and self._feed.clock.seconds() - self._promoted_at > _PATIENCE:
+            log.warning("labels_of_version_missing", version=promoted[0]["version"], count=missing)
+            return True
+        return missing <= 0
 
     def _refer(self, reference: Reference, scorer: Scorer) -> None:
         try:

@@ -63,7 +63,8 @@ class KafkaUpdates:
         limit: int = ARTIFACT_BYTES,
     ) -> None:
         """`folder` is the config's; with a `key` only messages signed by it count; `limit` is in bytes."""
-        self._reader = TopicReader(options, folder, [topics.labels, topics.control])
+        # control's end is asked for first: what was promoted before it had learned no label that the first poll misses
+        self._reader = TopicReader(options, folder, [topics.control, topics.labels])
         self._fetcher = Fetcher(options, folder, topics.models)
         self._promotions = Promotions(self._fetcher.fetch)
         self._requests = Requests()
