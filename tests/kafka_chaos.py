@@ -149,7 +149,7 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     if not mishaps:
         end(trainer)
     outcome = Outcome(f"{title}: {len(setting.lines):,} records in {seconds:.0f} s")
-    done.tell(outcome, watch.seen)
+    done.tell(outcome, watch.seen, watch.written)
     return published, outcome
 
 

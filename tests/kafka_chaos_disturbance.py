@@ -74,7 +74,7 @@ class Disturbance:
         self._others.append(Incident(FROZEN, at, at + seconds))
         say(f"{name} frozen for {seconds:g} s, its next commit {self._woken} s after it was woken")
 
-    def tell(self, outcome, seen):
+    def tell(self, outcome, seen, written):
         """Put it into the table."""
         feed, kills = self._setting.feed, [incident for _, incident in self._landed]
         steps = Counter(step for step, _ in self._landed)
@@ -88,9 +88,10 @@ class Disturbance:
             say(f"{exit_.name} ended with {exit_.code}: {exit_.last_words}")
         if starts := self._scorers.starts:
             outcome.tell("  back at work, seconds", f"median {np.median(starts):.1f} max {max(starts):.1f}")
-        delays = delays_of(feed, seen)
-        waits = ", ".join(f"{longest_around(kill, delays):.1f}" for kill in kills)
-        say(f"the longest wait for an alert around each kill, seconds: {waits}")
+        for moments, until in ((written, "it was written"), (seen, "it was visible")):
+            delays = delays_of(feed, moments)
+            waits = ", ".join(f"{longest_around(kill, delays):.1f}" for kill in kills)
+            say(f"around each kill, the longest wait for an alert until {until}, seconds: {waits}")
         judge_delays(outcome, kills + self._others, feed, seen, LATE if self._mishaps else None)
         if self._mishaps:
             woken = "never" if self._woken is None else f"{self._woken:.1f}"

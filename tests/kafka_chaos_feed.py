@@ -88,8 +88,8 @@ class Watch(threading.Thread):
     def __init__(self, broker, topic):
         super().__init__(daemon=True)
         self._broker, self._topic, self._over = broker, topic, threading.Event()
-        self.seen = {}
-        """Event -> seconds since the epoch."""
+        self.seen, self.written = {}, {}
+        """Event -> seconds since the epoch when it was visible, and when its scorer handed it over."""
         self.latest = deque(maxlen=500)
 
     def run(self):
@@ -111,6 +111,7 @@ class Watch(threading.Thread):
             for message in consumer.consume(1000, 0.02):
                 if message.error() is None:  # a broker that is away comes back
                     self.seen.setdefault(message.key().decode(), time.time())
+                    self.written.setdefault(message.key().decode(), message.timestamp()[1] / 1000)
                     self.latest.append(message.value())
         consumer.close()
 

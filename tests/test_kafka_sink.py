@@ -225,6 +225,43 @@ def test_nothing_is_committed_of_a_batch_with_rows_of_a_partition_that_went_else
     assert (sink.figures["transactions"], sink.figures["aborted"], member.renewed) == (1, 1, 0)
 
 
+@pytest.fixture
+def regrouped(world):
+    """A member of a group that began anew, its sink, and its membership before and after."""
+    member = world.member(joined=True)
+    before = member.group_metadata()
+    other = Consumer(member.settings)
+    other.subscribe([member.topic])
+    deadline = time.monotonic() + 30
+    while not other.assignment():
+        assert time.monotonic() < deadline
+        member.consumer.poll(0.05)
+        other.poll(0.05)
+    yield member, world.sink(member), before, member.group_metadata()
+    other.close()
+
+
+def test_a_commit_made_while_the_group_began_anew_is_made_again_for_the_membership_of_now(world, regrouped):
+    member, sink, before, after = regrouped
+    memberships = iter([before, before, after])
+    member.group_metadata = lambda: next(memberships, after)
+    sink.commit(world.commit([1], p0=2))
+    assert world.seen() == ([1], {0: 2})
+    assert (sink.figures["transactions"], sink.figures["aborted"], member.renewed) == (1, 0, 0)
+
+
+def test_a_commit_that_hears_of_no_new_membership_is_rolled_back_after_a_second(world, regrouped):
+    member, sink, before, after = regrouped
+    member.group_metadata = lambda: before
+    began = time.monotonic()
+    with pytest.raises(CommitAbortedError, match=r"generation"):
+        sink.commit(world.commit([1], p0=2))
+    assert 1 <= time.monotonic() - began < 5
+    member.group_metadata = lambda: after
+    sink.commit(world.commit([2], p0=3))
+    assert world.seen() == ([2], {0: 3})
+
+
 def test_the_commit_of_a_member_that_the_group_put_out_is_rolled_back_and_the_next_one_works(world):
     member = world.member(joined=True)
     sink = world.sink(member)

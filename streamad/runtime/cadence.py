@@ -30,6 +30,7 @@ class Cadence:
         self._feed, self._limits, self._clock = feed, feed.config.limits, feed.clock
         self._committer, self._rewind = committer, rewind
         self.figures = Commits()
+        self._failing = False
         self.begin()
 
     def begin(self) -> None:
@@ -57,15 +58,20 @@ class Cadence:
         self.settle()
 
     def settle(self) -> None:
-        """Wait for the commit under way, if there is one, and heed what became of it."""
+        """Wait for the commit under way, if there is one, and heed what became of it.
+
+        Of aborts in a row the first is a warning.
+        """
         try:
             took = self._committer.settle()
         except CommitAbortedError as error:
             self.figures.aborted += 1
-            log.warning("commit_aborted", records=self._committer.in_flight, reason=str(error))
+            tell, self._failing = log.debug if self._failing else log.warning, True
+            tell("commit_aborted", records=self._committer.in_flight, reason=str(error))
             self._rewind()
         else:
             if took is not None:
+                self._failing = False
                 self.figures.made(*took)
 
     @property

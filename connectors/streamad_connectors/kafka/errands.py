@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 _SECONDS = 7.0
 _TURN = 0.01
+_SETTLING = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -43,16 +44,23 @@ class Errands:
     def __init__(self, busy: threading.Lock, consumer: Callable[[], Consumer]) -> None:
         self._busy, self._consumer = busy, consumer
         self.membership: Any = None
-        """The group's metadata as of the last rebalance that was heard of."""
-        self.changed = False
-        """Whether there was a rebalance since."""
+        """The group's metadata as of the last turn. The client knows it from the moment that the group begins anew, long
+        before it tells of an assignment if the member that makes these is dead."""
         self._commits: queue.SimpleQueue[_Commit] = queue.SimpleQueue()
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Commit outside of a transaction. Raises `KafkaException`."""
+        """Commit outside of a transaction, after a rebalance that is under way. Raises `KafkaException`."""
+        deadline = time.monotonic() + _SECONDS
+        while (error := self._tried(offsets, deadline)) is not None:
+            settling = error.args[0].code() == KafkaError.REBALANCE_IN_PROGRESS
+            if not settling or time.monotonic() > deadline:
+                raise error
+            time.sleep(_SETTLING)
+
+    def _tried(self, offsets: list[TopicPartition], deadline: float) -> KafkaException | None:
+        """What came of it. Raises `KafkaException` where nothing did in time."""
         commit = _Commit(offsets)
         self._commits.put(commit)
-        deadline = time.monotonic() + _SECONDS
         while not commit.done.is_set():
             if self._busy.acquire(blocking=False):
                 try:
@@ -61,20 +69,25 @@ class Errands:
                     self._busy.release()
             elif not commit.done.wait(_TURN) and time.monotonic() > deadline:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
-        if commit.error is not None:
-            raise commit.error
+        return commit.error
 
     def run(self, consumer: Consumer) -> None:
         """Do all there is to do; only for who holds `busy`, or within a callback of who does."""
-        if self.changed:
-            self.membership, self.changed = consumer.consumer_group_metadata(), False
+        self._look(consumer)
         while not self._commits.empty():
             self._commits.get().make(consumer)
 
     def run_during(self, consumer: Consumer, action: Callable[[], None]) -> None:
         """Go on with them while `action` waits for a thread that may want some done."""
+        self.run(consumer)
         acting = threading.Thread(target=action, name="kafka-release", daemon=True)
         acting.start()
         while acting.is_alive():
             acting.join(_TURN)
             self.run(consumer)
+
+    def _look(self, consumer: Consumer) -> None:
+        """Note the membership, unless it is nobody's: brokers take a transaction's offsets from nobody, unchecked."""
+        found = consumer.consumer_group_metadata()
+        if found != self.membership and consumer.memberid():
+            self.membership = found

@@ -65,7 +65,7 @@ class KafkaSource:
         """The partitions that this member may commit offsets of at present."""
 
     def group_metadata(self) -> Any:  # noqa: ANN401  # the client's type has no public name
-        """The membership that a transaction commits offsets for, as of the last rebalance that `poll` heard of."""
+        """The membership that a transaction commits offsets for, as of the last `poll`."""
         return self._errands.membership
 
     def commit(self, offsets: list[TopicPartition]) -> None:
@@ -167,7 +167,6 @@ class KafkaSource:
             self._pauses.forget(partition.partition)
         consumer.incremental_assign(partitions)
         self._gauge.settled = True
-        self._errands.changed = True
         self.owned = frozenset(self._names(self._assigned))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -18,11 +18,15 @@ from streamad_connectors.kafka.deliveries import Committing, Deliveries
 from streamad_connectors.kafka.messages import Limits, messages
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings, producer_settings
 from streamad_connectors.kafka.topics import Topics, topic_settings
-from streamad_connectors.kafka.transactions import StartOverError, Transactions
-from streamad_connectors.kafka.writer import Writer
+from streamad_connectors.kafka.transactions import RegroupedError, StartOverError, Transactions
+from streamad_connectors.kafka.writer import Deadline, Writer
 
 _UNTOLD_BYTES = 1_000_000
 """What a topic surely takes whose settings may not be read, unless somebody made it less: then the broker tells."""
+
+_REGROUP_SECONDS = 1.0
+"""How long a commit waits to hear of a rebalance for which it was refused. Who polls hears of it between two polls."""
+_TURN = 0.01
 
 
 class Places(Protocol):
@@ -107,7 +111,7 @@ class KafkaSink:
         """
         began = time.monotonic()
         try:
-            moved = self._move(commit)
+            moved = self._moved(commit)
         except CommitAbortedError as error:
             self._aborted += 1
             if isinstance(error, StartOverError):
@@ -122,9 +126,21 @@ class KafkaSink:
         """See `streamad.ports.Sink.close`."""
         self._writer.close()
 
-    def _move(self, commit: Commit) -> bool:
-        """Whether there was anything to move."""
-        metadata = self._places.group_metadata()  # first: if it is put out from here on, the broker refuses
+    def _moved(self, commit: Commit) -> bool:
+        """Whether there was anything to move. Tried anew where the group began anew meanwhile."""
+        deadline = Deadline(_REGROUP_SECONDS)
+        while True:
+            # asked for first: if it is put out from here on, the broker refuses
+            metadata = self._places.group_metadata()
+            try:
+                return self._move(commit, metadata)
+            except RegroupedError:
+                while self._places.group_metadata() == metadata:
+                    if deadline.passed:
+                        raise
+                    time.sleep(_TURN)
+
+    def _move(self, commit: Commit, metadata: object) -> bool:
         moved = commit.positions.keys() if commit.moved is None else commit.moved
         offsets = self._places.offsets({name: commit.positions[name] for name in moved})
         said = [*messages(commit, self._topics, self._limits)]

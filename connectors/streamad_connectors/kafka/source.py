@@ -24,8 +24,8 @@ from streamad_connectors.kafka.tail import KafkaTail
 from streamad_connectors.kafka.topic_id import TopicId
 
 _CONSUMER = {
-    "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 1000,
+    "session.timeout.ms": 6000,  # the least that brokers allow, unless told otherwise
+    "heartbeat.interval.ms": 500,
     "topic.metadata.refresh.interval.ms": 30_000,
 }
 """A killed member's partitions, and new ones, are to be read soon. The config's ``client`` may say otherwise."""

@@ -28,6 +28,10 @@ class StartOverError(CommitAbortedError):
     """What became of the transaction is not known here: the group's offsets tell, to a member that joins anew."""
 
 
+class RegroupedError(CommitAbortedError):
+    """The group began anew after it was asked for the membership. Nothing is left of the transaction."""
+
+
 class Transactions(Writer):
     """Messages and offsets become visible together, or never.
 
@@ -60,7 +64,7 @@ class Transactions(Writer):
         self._fenced_at: float | None = None
 
     def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
-        """See `Writer.move`. Raises `StartOverError` too."""
+        """See `Writer.move`. Raises `StartOverError` and `RegroupedError` too."""
         deadline, began = Deadline(COMMIT_SECONDS), time.monotonic()
         try:
             producer = self._producer(deadline)
@@ -120,7 +124,7 @@ class Transactions(Writer):
             return meant  # nothing was begun; the next commit waits on
         if not (error.fatal() or error.retriable()) and self._rolled_back():
             self._shrink()
-            return meant
+            return RegroupedError(str(meant)) if error.name() == "ILLEGAL_GENERATION" else meant
         self.close()
         return meant if isinstance(meant, UserError) else StartOverError(str(meant))
 
