@@ -14,7 +14,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 _SECONDS = 7.0
 _TURN = 0.01
-_SETTLING = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -49,18 +48,10 @@ class Errands:
         self._commits: queue.SimpleQueue[_Commit] = queue.SimpleQueue()
 
     def commit(self, offsets: list[TopicPartition]) -> None:
-        """Commit outside of a transaction, after a rebalance that is under way. Raises `KafkaException`."""
-        deadline = time.monotonic() + _SECONDS
-        while (error := self._tried(offsets, deadline)) is not None:
-            settling = error.args[0].code() == KafkaError.REBALANCE_IN_PROGRESS
-            if not settling or time.monotonic() > deadline:
-                raise error
-            time.sleep(_SETTLING)
-
-    def _tried(self, offsets: list[TopicPartition], deadline: float) -> KafkaException | None:
-        """What came of it. Raises `KafkaException` where nothing did in time."""
+        """Commit outside of a transaction. Raises `KafkaException`."""
         commit = _Commit(offsets)
         self._commits.put(commit)
+        deadline = time.monotonic() + _SECONDS
         while not commit.done.is_set():
             if self._busy.acquire(blocking=False):
                 try:
@@ -69,7 +60,8 @@ class Errands:
                     self._busy.release()
             elif not commit.done.wait(_TURN) and time.monotonic() > deadline:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody polls"))
-        return commit.error
+        if commit.error is not None:
+            raise commit.error
 
     def run(self, consumer: Consumer) -> None:
         """Do all there is to do; only for who holds `busy`, or within a callback of who does."""
