@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,12 +81,40 @@ def test_the_manifest_says_where_the_model_comes_from():
         "labeled_events": [f"feed/file:{i}" for i in range(6)],
         "labeled_verdicts": [0, 1, 0, 1, 0, 1],
         "labels": {"anomaly": 3, "normal": 3},
-        "data": {"first_record": 1000, "last_record": 1199, "rows": 200, "trained_rows": trained},
+        "data": {
+            "first_record": 1000,
+            "last_record": 1199,
+            "rows": 200,
+            "trained_rows": trained,
+            "past_rows": 0,
+            "labeled_rows": 6,
+        },
     }
     assert sorted(encoder["categories"][0]) == ["tcp", "udp"]
     assert losses["epochs"] == 5
     assert losses["first"] > 0
     assert losses["last"] > 0
+
+
+def test_rows_of_the_past_are_trained_on_and_never_part_of_the_reference():
+    shot = snapshot(rows=260)
+    held = held_out(shot.records, 1)
+    past = np.flatnonzero(~held)[:60]
+    order = np.concatenate([past, np.setdiff1d(np.arange(260), past)])
+    mixed = replace(
+        shot, past=60, **{name: getattr(shot, name)[order] for name in ("numbers", "codes", "records")}
+    )
+    manifest, tensors = fit(mixed)
+    assert manifest["data"] == {
+        "first_record": int(shot.records[order[60]]),
+        "last_record": 1259,
+        "rows": 200,
+        "trained_rows": 200 - int(held.sum()),
+        "past_rows": 60,
+        "labeled_rows": 0,
+    }
+    assert len(tensors["reference.score"]) == held.sum()
+    assert same(part(tensors, "model."), part(fit(shot)[1], "model."))  # as if all were of the window
 
 
 @pytest.mark.parametrize("name", FOR_FEEDS)

@@ -16,10 +16,11 @@ from streamad.errors import StoreError, TrainingError
 from streamad.records.batch import ACCEPTED, Batch
 from streamad.runtime.drifting import DriftWatch
 from streamad.runtime.in_force import InForce
+from streamad.runtime.snapshots import snapshot_of
 from streamad.scoring.calibration import threshold_for
 from streamad.state.buffer import Buffer
 from streamad.state.holdout import held_out
-from streamad.training.snapshot import Snapshot
+from streamad.state.past import Past
 from streamad.training.trainer import Failed
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Learner(InForce):
         super().__init__(feed, rows)
         self._feed: LearningFeed = feed
         self._drift = DriftWatch(feed)
+        window = self._options.window
+        self._past = Past(window.past, window.records, feed.config.schema_, feed.seed)
         self._dictionary_saved = self._dictionary_due = (-1, 0)
 
     # ---- at a batch boundary -------------------------------------------------------------------
@@ -147,6 +150,7 @@ class Learner(InForce):
                 rows = self.held_out_rows(scored.batch)
                 scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
         self._recalibrate(scorer)
+        self._past.commit()
         self._drift.commit(committed, self._values)
 
     def begin_training_if_due(self, records: int) -> None:
@@ -171,6 +175,7 @@ class Learner(InForce):
                 "retraining": self._feed.retraining.state(),
             },
             **self._drift.prepare(batches),
+            **self._past.prepare([scored.batch for scored in batches], records, self._values),
         }
         self._dictionary_due = self._feed.dictionary.extent(records)
         if self._dictionary_due != self._dictionary_saved:
@@ -188,6 +193,9 @@ class Learner(InForce):
             self._restore(checkpoint, window)
         elif initial := self._feed.initial():
             self._start_from(initial, records, window)
+        self._past.restore(checkpoint.get("past"), self._values())
+        for batch in window:
+            self._past.again(batch)
 
     def _restore(self, checkpoint: Mapping[str, Any], window: Sequence[Batch]) -> None:
         state = checkpoint["learner"]
@@ -242,7 +250,7 @@ class Learner(InForce):
         """
         parent = self.scorer.version if self.scorer else None
         position = self._feed.book.position if label_position is None else label_position
-        snapshot = self._snapshot(buffer, parent, position)
+        snapshot = snapshot_of(self._feed, buffer, self._past, self._values(), parent, position)
         self._feed.retraining.begin(snapshot, records)
         self.versions.append({"number": snapshot.version, "created_record": records, "parent": parent})
 
@@ -260,8 +268,10 @@ class Learner(InForce):
         self, artifact: Artifact, number: int, open_batches: Sequence[Scored], window: Buffer | None = None
     ) -> None:
         """Score with another version from record `number` on."""
-        codes = (window or self._feed.buffer).codes()
-        self._feed.buffer.remap(self._take_over(artifact, number, open_batches, codes))
+        codes = np.concatenate([(window or self._feed.buffer).codes(), self._past.codes()])
+        tables = self._take_over(artifact, number, open_batches, codes)
+        self._feed.buffer.remap(tables)
+        self._past.remap(tables)
         self._drift.bind(self._values())
         numbers = artifact[0]["loss"] | artifact[0].get("trial", {"numbers": {}})["numbers"]
         self.versions.append({"number": artifact[0]["version"], "status": "active", "numbers": numbers})
@@ -283,28 +293,3 @@ class Learner(InForce):
         """The accepted rows of a batch that are never trained on."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
         return rows[held_out(batch.identities(rows), self._feed.seed)]
-
-    def _snapshot(self, buffer: Buffer, parent: int | None, label_position: int) -> Snapshot:
-        config = self._feed.config
-        window = buffer.snapshot()
-        events, numbers, codes, verdicts = self._feed.book.training_rows()
-        budget = config.alerts.budget
-        return Snapshot(
-            numbers=window.numbers,
-            codes=window.codes,
-            records=window.records,
-            values=self._values(),
-            labeled_numbers=numbers,
-            labeled_codes=codes,
-            labeled_verdict=verdicts,
-            labeled_events=tuple(events),
-            label_position=label_position,
-            schema=config.schema_,
-            features=config.features,
-            detector=config.detector,
-            seed=self._feed.seed,
-            version=self._feed.retraining.plan.last_version + 1,
-            parent=parent,
-            feed=config.feed,
-            prior_rate=budget if isinstance(budget, float) else 0.001,
-        )

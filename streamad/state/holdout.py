@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 _OTHER_SEED = 0x5A17
 """Keeps the sample of `chosen` apart from the hold-out."""
+_PAST_SEED = 0x9A57
+"""Keeps `draws` apart from both."""
 
 SHARE = 10
 """One record in so many is held out."""
@@ -23,6 +25,12 @@ def chosen(records: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bo
     level = _mixed(records, seed ^ _OTHER_SEED) >> np.uint64(11)  # 53 bits: every double counts exactly
     out: NDArray[np.bool_] = level < share * 2.0**53
     return out
+
+
+def draws(records: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """A number from 0 to 1 for each record number [n], which depends on it and the run's seed alone."""
+    drawn = _mixed(records, seed ^ _PAST_SEED) >> np.uint64(11)
+    return drawn.astype(np.float64) * 2.0**-53
 
 
 def split(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

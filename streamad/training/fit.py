@@ -24,7 +24,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def fit(snapshot: Snapshot, progress: Progress | None = None) -> tuple[dict[str, Any], Tensors]:
-    """Train on the window but for its held-out rows, and describe the result.
+    """Train on the window and the past but for held-out rows, and describe the result.
 
     The tensors are ``encoder.*``, ``model.*``, ``stats.*``, ``usual.*``, ``head.*`` (with ``head.sites`` [m, 2] and
     ``head.features`` [m, F], one row a labeled record in the snapshot's order), and ``reference.score``
@@ -53,7 +53,7 @@ def fit(snapshot: Snapshot, progress: Progress | None = None) -> tuple[dict[str,
         "reference.score": reference.score,
         "reference.features": reference.features,
     }
-    return _manifest(snapshot, encoder, head, losses, int(kept.sum())), tensors
+    return _manifest(snapshot, encoder, head, losses, kept), tensors
 
 
 def _encode(
@@ -145,9 +145,10 @@ def _head(snapshot: Snapshot, model: ScoringModel, labeled: NDArray[np.float32])
 
 
 def _manifest(
-    snapshot: Snapshot, encoder: Encoder, head: Head, losses: list[float], trained_rows: int
+    snapshot: Snapshot, encoder: Encoder, head: Head, losses: list[float], trained: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """The JSON-able half of the artifact."""
+    """The JSON-able half of the artifact; `trained` [n] says on which of the snapshot's rows."""
+    past = snapshot.past
     return {
         "format": 1,
         "version": snapshot.version,
@@ -162,10 +163,12 @@ def _manifest(
         "labeled_verdicts": snapshot.labeled_verdict.tolist(),
         "labels": {"anomaly": head.count_anomaly, "normal": head.count_normal},
         "data": {
-            "first_record": int(snapshot.records[0]),
+            "first_record": int(snapshot.records[past]),
             "last_record": int(snapshot.records[-1]),
-            "rows": len(snapshot.records),
-            "trained_rows": trained_rows,
+            "rows": len(snapshot.records) - past,
+            "trained_rows": int(trained[past:].sum()),
+            "past_rows": int(trained[:past].sum()),
+            "labeled_rows": len(snapshot.labeled_verdict),
         },
         "encoder": encoder.meta(),
         "loss": {"first": losses[0], "last": losses[-1], "epochs": len(losses)},

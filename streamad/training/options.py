@@ -25,6 +25,9 @@ class Window(Section):
     """Also drop what is older than this, by event time in a replay and by arrival in the daemon."""
     labeled: int = Field(default=10_000, ge=1)
     """Labeled records that are kept beyond the window."""
+    past: int = Field(default=20_000, ge=0)
+    """Records of the whole past that are kept beyond the window, thinner with age, and learned from beside it, one to
+    four of its own at most: a quiet week does not erase what came before. No more than `records`; 0: none."""
 
 
 class DriftOptions(Section):

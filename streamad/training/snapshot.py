@@ -22,11 +22,11 @@ class Snapshot:
     """The window, the labels and the options of one training."""
 
     numbers: NDArray[np.float64]
-    """[n, N] the window's rows; NaN = missing."""
+    """[n, N] rows of the past, then those of the window; NaN = missing."""
     codes: NDArray[np.int32]
     """[n, C] codes of `values`; -1 = missing."""
     records: NDArray[np.int64]
-    """[n] record numbers, ascending."""
+    """[n] record numbers, ascending but for rows of several partitions."""
     values: tuple[tuple[str, ...], ...]
     """``values[field][code]``, the dictionary of `codes` and `labeled_codes`; code 0 is "other"."""
     labeled_numbers: NDArray[np.float64]
@@ -49,6 +49,8 @@ class Snapshot:
     feed: str
     prior_rate: float
     """The share of anomalies that the head assumes before any label."""
+    past: int = 0
+    """How many of the n rows are of the time before the window."""
 
     def save(self, directory: Path) -> None:
         """Write into an existing directory."""
