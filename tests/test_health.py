@@ -262,6 +262,39 @@ def test_a_source_that_nobody_asks_stalls():
     assert verdicts(*idle)[-1].red == ("no progress for 15 s since the engine or its source hangs",)
 
 
+@pytest.mark.parametrize("state", ["scoring", "warming_up"])
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ({"settled": False, "lag": {}}, "since no partitions were given to it"),
+        (
+            {"settled": True, "lag": {"t/2": 0}, "silent": ("t/0", "t/1"), "paused": ("t/1",)},
+            "since nothing is heard of t/0",
+        ),
+    ],
+)
+def test_a_source_that_never_hears_what_there_is_to_read_stalls_unless_all_brokers_are_away(
+    state, source, why
+):
+    def status(n, **more):
+        return SCORING | {"state": state, "source": source | {"polled_at": n, **more}}
+
+    found = verdicts(*(status(n) for n in range(6)))
+    assert [f"no progress for {5 * n} s {why}" in verdict.red for n, verdict in enumerate(found)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    assert [verdict.over for verdict in found] == [False] * 4 + [True] * 2
+    waiting = verdicts(*(status(n, away=True) for n in range(6)))
+    assert [verdict.stalled for verdict in waiting] == [""] * 6
+    working = verdicts(*(status(n) | {"scored": n} for n in range(6)))
+    assert [verdict.stalled for verdict in working] == [""] * 6
+
+
 @pytest.mark.parametrize("state", ["standing_by", "stopped"])
 def test_without_an_engine_there_is_nothing_to_stall(state):
     assert verdicts(*[{"state": state}] * 9)[-1].red == ()

@@ -215,7 +215,7 @@ class Scorer:
 
 @pytest.fixture
 def scorer(tmp_path, broker, topics, artifact):
-    """Starts one, on topics that hold a model; it is ready once it scores."""
+    """Starts one, on topics that hold a model, and waits until it scores, unless that is not to be waited for."""
     records = topics({"records": 2})["records"]
     others = topics_named(records)
     create_missing(admin_connection(broker), others)
@@ -227,9 +227,9 @@ def scorer(tmp_path, broker, topics, artifact):
     finally:
         voice.close()
 
-    def start(**limits):
+    def start(*, ready=True, **limits):
         started.append(Scorer(tmp_path, broker, records, others, **limits))
-        until(lambda: started[-1].ask("/readyz") == (200, "ok\n"))
+        until(lambda: not ready or started[-1].ask("/readyz") == (200, "ok\n"))
         return started[-1]
 
     yield start
@@ -292,3 +292,37 @@ def test_a_partition_full_of_junk_is_paused_and_the_other_goes_on(scorer):
         f"streamad: most of the last records of {one.records}/0, {one.records}/1 were rejected, and there is nothing "
         "else to read here; the topic of rejected records holds them"
     )
+
+
+MEMBER = """
+import sys
+from confluent_kafka import Consumer
+brokers, group = sys.argv[1:]
+member = Consumer({"bootstrap.servers": brokers, "group.id": group, "session.timeout.ms": 120000,
+                   "partition.assignment.strategy": "cooperative-sticky"})
+member.subscribe([group])
+while not member.assignment():
+    member.poll(0.1)
+print("member", flush=True)
+member.poll(600)
+"""
+
+
+def test_a_scorer_that_is_never_told_what_to_read_turns_red_and_ends(scorer, broker):
+    first = scorer(watchdog_seconds=0)
+    first.process.terminate()
+    assert first.process.wait(SECONDS) == 0
+    command = [sys.executable, "-c", MEMBER, broker.bootstrap, first.records]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as member:
+        try:
+            assert member.stdout.readline() == "member\n"
+            member.send_signal(signal.SIGSTOP)  # the group waits for it, and gives nobody anything meanwhile
+            one = scorer(ready=False, watchdog_seconds=4)
+            red = until(lambda: one.ask("/healthz") != (200, "ok\n") and one.ask("/healthz"))
+            assert re.fullmatch(r"no progress for \d+ s since no partitions were given to it\n", red[1])
+            assert one.ask("/readyz") == (503, "waits to be given partitions\n")
+            assert one.process.wait(SECONDS) == 3
+            last = one.said.splitlines()[-1]
+            assert re.fullmatch(r"streamad: no progress for \d+ s since no partitions were given to it", last)
+        finally:
+            member.kill()

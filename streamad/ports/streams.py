@@ -79,6 +79,8 @@ class SourceFigures:
     """Nobody answers at the other end: it waits, and has said so."""
     share: float = 1.0
     """How much of what there was it has handed out of late, where it need not hand out everything."""
+    silent: tuple[str, ...] = ()
+    """The partitions that it has to read and of which it has heard nothing yet, which takes a moment at most."""
 
 
 @runtime_checkable

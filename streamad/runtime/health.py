@@ -43,8 +43,8 @@ class _Seen(NamedTuple):
 class Health:
     """Judges by what the engine last said and how often it said anything. Knows no clock.
 
-    A stall is records that wait while no position moves, an engine that gives no sign of life, or a source that
-    nobody asks. No stall is a wait for the first model, for brokers that are away, or for being needed. A training
+    A stall is records that wait while no position moves, a source that never hears what there is to read, an engine
+    that gives no sign of life, or a source that nobody asks. No stall is a wait for the first model, for brokers that are away, or for being needed. A training
     beside the scoring, or an engine that takes no more records than it can, is no excuse: both go on.
     """
 
@@ -72,13 +72,14 @@ class Health:
         now = self._seen = _Seen(beats, source.get("polled_at"), committed)
         if now.beats == before.beats or (now.polled_at is not None and now.polled_at == before.polled_at):
             return False
-        excused = status["state"] in _PATIENT or source.get("away", False)
-        return excused or now.committed != before.committed or not _waiting(status)
+        if source.get("away", False) or now.committed != before.committed:
+            return True
+        return not _unheard(status) and (status["state"] in _PATIENT or not _waiting(status))
 
     def _complaint(self, status: Status) -> str:
         waiting = _waiting(status)
-        what = f"although {waiting:,} records wait" if waiting else "since the engine or its source hangs"
-        return f"no progress for {self._still:,.0f} s {what}"
+        what = f"although {waiting:,} records wait" if waiting else _unheard(status)
+        return f"no progress for {self._still:,.0f} s {what or 'since the engine or its source hangs'}"
 
 
 def _waiting(status: Status) -> int:
@@ -87,6 +88,15 @@ def _waiting(status: Status) -> int:
     paused = source.get("paused", ())
     lag = sum(records for name, records in source.get("lag", {}).items() if name not in paused)
     return max(int(lag), int(status.get("in_flight", 0) + status.get("held", 0)))
+
+
+def _unheard(status: Status) -> str:
+    """Why it is not known what there is to read, in words; empty where it is."""
+    source = status.get("source", {})
+    if not source.get("settled", True):
+        return "since no partitions were given to it"
+    silent = [name for name in source.get("silent", ()) if name not in source.get("paused", ())]
+    return f"since nothing is heard of {', '.join(silent)}" if silent else ""
 
 
 def _paused(status: Status) -> str:

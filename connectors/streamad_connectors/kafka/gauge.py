@@ -47,6 +47,8 @@ class Gauge:
     polled_at: float = field(default_factory=time.monotonic)
     _spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Where reading began and where the records end, by partition."""
+    _silent: tuple[str, ...] = ()
+    """Partitions of which either is not known."""
     _looked_at: float = 0.0
 
     @property
@@ -64,7 +66,9 @@ class Gauge:
         if news or self.polled_at - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = self.polled_at
             spans = {n: (place.begun, self._end(consumer, n, place)) for n, place in places.items()}
-            self._spans = {partition_name(self.topic, n): span for n, span in spans.items() if min(span) >= 0}
+            named = {partition_name(self.topic, n): span for n, span in sorted(spans.items())}
+            self._spans = {name: span for name, span in named.items() if min(span) >= 0}
+            self._silent = tuple(name for name in named if name not in self._spans)
 
     def figures(self, positions: Positions, *, paused: Collection[str] = (), away: bool) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
@@ -72,7 +76,9 @@ class Gauge:
             name: max(0, end - (int(positions[name]["offset"]) if name in positions else begun))
             for name, (begun, end) in self._spans.items()
         }
-        return SourceFigures(self.polled_at, self.settled, lag, tuple(sorted(paused)), away)
+        return SourceFigures(
+            self.polled_at, self.settled, lag, tuple(sorted(paused)), away, silent=self._silent
+        )
 
     def _end(self, consumer: Consumer, number: int, place: Place) -> int:
         """Behind the last record, as the last fetch told: the end that was met, where what lies behind is still open."""
