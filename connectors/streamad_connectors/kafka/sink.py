@@ -135,10 +135,10 @@ class KafkaSink:
             try:
                 return self._move(commit, metadata)
             except RegroupedError:
-                while self._places.group_metadata() == metadata:
-                    if deadline.passed:
-                        raise
+                while self._places.group_metadata() == metadata and not deadline.passed:
                     time.sleep(_TURN)
+                if deadline.passed:
+                    raise
 
     def _move(self, commit: Commit, metadata: object) -> bool:
         moved = commit.positions.keys() if commit.moved is None else commit.moved
