@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from commands_help import HOSTILE, HOSTILE_SHOWN, Commands, fill, open_store, seen
@@ -17,11 +18,14 @@ def command(tmp_path, capsys, monkeypatch):
 
 
 def row(n, p_value, *, signature="http", kind="candidate", probability=None, score=1.0):
-    return PoolRow(n, f"e:{n}", None, kind, n, score, p_value, probability, signature, "[]", "{}", labeled=False)
+    return PoolRow(
+        n, f"e:{n}", None, kind, n, score, p_value, probability, signature, "[]", "{}", labeled=False
+    )
 
 
-def chosen(rows, limit, **asked):
-    return [one.n for one in choose(rows, limit, {f"{kind} ": count for kind, count in asked.items()})]
+def chosen(rows, limit, verdict="normal", **asked):
+    told = {(f"{kind} ", verdict): count for kind, count in asked.items()}
+    return [one.n for one in choose(rows, limit, told)]
 
 
 def test_the_most_anomalous_come_first():
@@ -40,12 +44,22 @@ def test_with_labels_some_of_the_questions_are_about_uncertain_events():
     assert chosen(rows, 12) == [31, 0, 1, 2, 3, 4, 5, 6, 7, 8, 32, 9]
 
 
-def test_every_other_question_is_about_the_kind_that_is_frequent_and_was_asked_about_least():
+def stream():
+    """Twenty rare events, and what was taken at random: ten ordinary ones and two of a flood."""
     rows = [row(n, 1e-4 * (n + 1), signature=str(n)) for n in range(20)]
     rows += [row(n, 0.7, kind="random", signature="http") for n in range(30, 40)]
-    rows += [row(n, 0.9, kind="random", signature="flood") for n in (40, 41)]
-    assert chosen(rows, 6) == [0, 39, 1, 41, 2, 38]
-    assert chosen(rows, 6, http=4) == [0, 41, 1, 40, 2, 39]
+    return [*rows, *(row(n, 0.9, kind="random", signature="flood") for n in (40, 41))]
+
+
+def test_every_other_question_is_about_a_kind_that_comes_in_numbers_until_enough_of_it_was_harmless():
+    assert chosen(stream(), 8) == [0, 39, 1, 41, 2, 38, 3, 4]
+    assert chosen(stream(), 4, http=2) == [0, 41, 1, 2]
+
+
+def test_a_kind_found_to_be_an_anomaly_is_asked_about_until_its_events_look_like_that():
+    assert chosen(stream(), 4, "anomaly", flood=2, http=2) == [0, 39, 1, 41]
+    known = [replace(one, probability=0.7) if one.n > 39 else one for one in stream()]
+    assert chosen(known, 4, "anomaly", flood=2, http=2) == [0, 39, 1, 38]
 
 
 def test_a_kind_that_has_verdicts_comes_after_one_that_has_none():

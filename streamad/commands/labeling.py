@@ -59,10 +59,10 @@ def queue(args: argparse.Namespace) -> None:
         screen.remark("nothing to ask about yet")
 
 
-def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[str]]:
+def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[tuple[str, str]]]:
     """Of the newest candidates and alerts of a cluster those without a verdict.
 
-    Also of each burst how many repeat it, and of each kind how many have a verdict.
+    Also of each burst how many repeat it, and of each kind how many have which verdict.
     """
     with feed.desk("labels") as desk:
         given = said(feed.config.feed, desk.newest("labels", 0))
@@ -74,8 +74,11 @@ def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[str]]
         for n, row in enumerate(known.rows())
         if row.get("muted") is None
     ]
-    open_rows = [row for row in rows if verdicts.get(row.event_id, "withdrawn") == "withdrawn"]
-    told = Counter(row.matter for row in rows) - Counter(row.matter for row in open_rows)
+    known_as = {event: verdict for event, verdict in verdicts.items() if verdict != "withdrawn"}
+    open_rows = [row for row in rows if row.event_id not in known_as]
+    told = Counter[tuple[str, str]](
+        (row.matter, known_as[row.event_id]) for row in rows if row.event_id in known_as
+    )
     return open_rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}, told
 
 

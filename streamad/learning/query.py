@@ -20,18 +20,23 @@ _UNCERTAIN = 10
 """One of so many is chosen because it is uncertain."""
 _LATELY = 400
 """So many of the newest records taken at random tell which kinds come in numbers."""
+_EVEN = 0.5
 
 
-def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[str, int]) -> list[PoolRow]:
+def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[tuple[str, str], int]) -> list[PoolRow]:
     """At most `limit` of the pool's rows, those that say most first; the order of `rows` does not matter.
 
-    `asked` says how many events of each kind (`PoolRow.matter`) have a verdict. By turns the most anomalous event
-    is chosen and one of the kind that is frequent and was asked about least; in both, kinds take turns.
+    `asked` says how often each kind of event (`PoolRow.matter`) was found to be what: "anomaly", "normal", or
+    anything else where that is open. By turns the most anomalous event is chosen and one of a kind that comes
+    in numbers; in both, kinds take turns.
     """
-    told = Counter(asked)
+    told, harmless = Counter[str](), Counter[str]()
+    for (kind, verdict), count in asked.items():
+        told[kind] += count
+        harmless[kind] += 0 if verdict == "anomaly" else count
     anomalous = _in_turns(sorted((row for row in rows if row.kind != "random"), key=_ordinary), told)
     unsure = sorted((row for row in rows if row.probability is not None), key=_certain)
-    frequent = _frequent(sorted((row for row in rows if row.kind == "random"), key=lambda row: -row.n), told)
+    frequent = _frequent(_lately(rows), harmless)
     rest = iter(sorted(rows, key=_ordinary))
     turn = itertools.count(told.total())
     chosen: dict[int, PoolRow] = {}
@@ -41,17 +46,33 @@ def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[str, int]) -> lis
         row = next(row for row in itertools.chain(first, anomalous, frequent, rest) if row.n not in chosen)
         chosen[row.n] = row
         told[row.matter] += 1
+        harmless[row.matter] += 1
     return list(chosen.values())
 
 
-def _frequent(newest_first: Sequence[PoolRow], told: Counter[str]) -> Iterator[PoolRow]:
-    """The next one always of the kind with most records lately for the cube of what is known of it."""
+def _lately(rows: Iterable[PoolRow]) -> list[PoolRow]:
+    """The newest rows taken at random, newest first, without those that the labels have made anomalies already."""
+    newest = sorted((row for row in rows if row.kind == "random"), key=lambda row: -row.n)[:_LATELY]
+    return [row for row in newest if (row.probability or 0.0) < _EVEN]
+
+
+def _frequent(rows: Iterable[PoolRow], harmless: Mapping[str, int]) -> Iterator[PoolRow]:
+    """The next one always of the kind with most rows for the cube of what was harmless of it, until all have few.
+
+    What was found to be an anomaly does not count: such a kind is asked about until its events look like that.
+    """
     kinds: dict[str, deque[PoolRow]] = defaultdict(deque)
-    for row in newest_first[:_LATELY]:
+    for row in rows:
         kinds[row.matter].append(row)
     mass = {kind: len(of) for kind, of in kinds.items()}
+
+    def worth(kind: str) -> float:
+        return mass[kind] / (1 + harmless.get(kind, 0)) ** 3
+
     while kinds:
-        kind = max(kinds, key=lambda kind: (mass[kind] / (1 + told[kind]) ** 3, kind))
+        kind = max(kinds, key=lambda kind: (worth(kind), kind))
+        if worth(kind) < 1:
+            return
         yield kinds[kind].popleft()
         if not kinds[kind]:
             del kinds[kind]
@@ -71,7 +92,7 @@ def _ordinary(row: PoolRow) -> tuple[float, float, int]:
 
 
 def _certain(row: PoolRow) -> tuple[float, int]:
-    return (abs((row.probability or 0.0) - 0.5), -row.n)
+    return (abs((row.probability or 0.0) - _EVEN), -row.n)
 
 
 def _in_turns(ordered: Iterable[PoolRow], told: Counter[str]) -> Iterator[PoolRow]:

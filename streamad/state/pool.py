@@ -134,11 +134,14 @@ def unlabeled(db: sqlite3.Connection, limit: int) -> list[PoolRow]:
     return [_row(row) for row in rows]
 
 
-def asked(db: sqlite3.Connection) -> Counter[str]:
-    """How many rows of each `PoolRow.matter` have a verdict."""
-    matter = "signature || ' ' || coalesce(json_extract(reasons, '$[0].field'), '')"
-    rows = db.execute(f"SELECT {matter}, count(*) FROM pool WHERE labeled = 1 GROUP BY 1")  # noqa: S608  # a constant
-    return Counter(dict(rows.fetchall()))
+def asked(db: sqlite3.Connection) -> Counter[tuple[str, str]]:
+    """How many rows of each `PoolRow.matter` have which verdict."""
+    rows = db.execute(
+        "SELECT signature || ' ' || coalesce(json_extract(reasons, '$[0].field'), ''), verdict, count(*)"
+        " FROM (SELECT signature, reasons, (SELECT verdict FROM labels WHERE event_id = pool.event_id"
+        " ORDER BY counts_from DESC, id DESC LIMIT 1) AS verdict FROM pool WHERE labeled = 1) GROUP BY 1, 2"
+    )
+    return Counter({(matter, verdict): count for matter, verdict, count in rows})
 
 
 def _row(row: sqlite3.Row) -> PoolRow:

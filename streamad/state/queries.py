@@ -148,8 +148,8 @@ class Reader:
         with store_errors():
             return pool.unlabeled(self._db, limit)
 
-    def asked(self) -> Counter[str]:
-        """How many records of each kind in the pool have a verdict."""
+    def asked(self) -> Counter[tuple[str, str]]:
+        """How many records of each kind in the pool have which verdict."""
         with store_errors():
             return pool.asked(self._db)
 

@@ -8,7 +8,6 @@ there at its next batch, as it finds those of any other process.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -103,7 +102,8 @@ class _Desk:
 
     def _ask(self, due: int, records: int) -> None:
         rows = self._reader.queue_rows()
-        told = self._reader.asked() + Counter(row.matter for row in rows if row.event_id in self._noted)
+        told = self._reader.asked()
+        told.update((row.matter, "open") for row in rows if row.event_id in self._noted)
         rows = [row for row in rows if row.event_id not in self._noted]
         events = [row.event_id for row in choose(rows, due, told)]
         self._noted.update(events)
