@@ -201,7 +201,7 @@ def _reading(commands: Commands) -> None:
     rejected = _command(commands, "rejected", "reading:rejected", "what could not be read, and why")
     rejected.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
     models = _command(commands, "models", "models:models", "versions of the model")
-    models.add_argument("action", choices=("list", "show", "promote", "rollback"))
+    models.add_argument("action", choices=("list", "show", "promote", "rollback", "pin", "unpin"))
     models.add_argument("version", nargs="?", type=int, metavar="VERSION")
     models.add_argument("--json", action="store_true")
     status = _command(

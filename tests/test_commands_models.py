@@ -25,7 +25,7 @@ def command(tmp_path, capsys, monkeypatch):
     return Commands(tmp_path, capsys, monkeypatch)
 
 
-def described(number, status, record, parent, numbers):
+def described(number, status, record, parent, numbers, *, pinned=False):
     return {
         "version": number,
         "status": status,
@@ -34,6 +34,7 @@ def described(number, status, record, parent, numbers):
         "parent": parent,
         "numbers": numbers,
         "kept": True,
+        "pinned": pinned,
     }
 
 
@@ -82,6 +83,7 @@ def test_the_active_version_is_shown_with_what_its_manifest_tells(tmp_path, comm
         "parent          1",
         "numbers         loss 0.125",
         "kept            true",
+        "pinned          false",
         "data            rows 9, trained_rows 8",
         "seed            7",
         "weights         10",
@@ -104,6 +106,10 @@ def test_a_version_whose_files_are_gone_is_named(tmp_path, command):
         (("promote", "2"), "version 2 cannot be used: it is failed"),
         (("promote",), "models promote needs a version; models list names them"),
         (("rollback", "1"), "models rollback takes no version"),
+        (("pin", "9"), "there is no version 9"),
+        (("pin", "2"), "version 2 cannot be used: it is failed"),
+        (("pin",), "models pin needs a version; models list names them"),
+        (("unpin", "3"), "version 3 is not pinned"),
         (("list", "1"), "models list takes no version"),
     ],
 )
@@ -111,6 +117,22 @@ def test_what_cannot_be_had_is_said_and_nothing_is_asked(tmp_path, command, word
     fill(tmp_path, versions=VERSIONS)
     assert command("models", *words, code=2) == ("", f"streamad: {sentence}\n")
     assert asked(tmp_path) == []
+
+
+def test_a_version_is_pinned_until_it_is_unpinned_and_the_list_says_so(tmp_path, command):
+    fill(tmp_path, versions=VERSIONS)
+    pinned = described(3, "active", 100_000, 1, {"loss": 0.125}, pinned=True)
+    for _ in range(2):
+        assert command.screen("models", "pin", "3") == [
+            "version 3 is pinned: its files stay, and while it scores no training takes its place"
+        ]
+        assert command.rows("models", "list")[2] == pinned
+    assert command.rows("models", "pin", "1") == [{"version": 1, "pinned": True}]
+    statuses = [line[9:24].rstrip() for line in command.screen("models", "list")]
+    assert statuses == ["STATUS", "retired, pinned", "failed", "active, pinned"]
+    assert command.rows("models", "unpin", "1") == [{"version": 1, "pinned": False}]
+    assert command.screen("models", "unpin", "3") == ["version 3 is not pinned any more"]
+    assert [row["pinned"] for row in command.rows("models", "list")] == [False] * 3
 
 
 def test_without_a_parent_there_is_nothing_to_roll_back_to(tmp_path, command):

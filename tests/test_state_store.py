@@ -348,6 +348,15 @@ def test_files_of_versions_that_are_pinned_stay(store, tmp_path):
     assert store.prune(KeepOptions(versions=2, pinned=(2, 9)), tmp_path).versions == (1, 3, 4)
 
 
+def test_files_of_a_version_stay_as_long_as_people_pin_it(store, tmp_path):
+    for number in range(1, 7):
+        store.put_version({"number": number})
+    store.pin(2)
+    assert store.prune(KeepOptions(versions=2), tmp_path).versions == (1, 3, 4)
+    store.unpin(2)
+    assert store.prune(KeepOptions(versions=2), tmp_path).versions == (2,)
+
+
 def test_starting_anew_forgets_everything_but_the_labels(tmp_path):
     with open_store(tmp_path, made_by="replay") as store:
         store.commit(full_commit(1))

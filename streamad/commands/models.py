@@ -28,15 +28,28 @@ _HEADER = ("VERSION", "STATUS", "MADE", "FROM RECORD", "PARENT", "NUMBERS")
 
 
 def models(args: argparse.Namespace) -> None:
-    """List or show versions, or ask the feed's process for another one."""
+    """List, show, pin or unpin versions, or ask the feed's process for another one."""
     feed = opened(args)
     if args.action in ("list", "rollback") and args.version is not None:
         raise UserError(f"models {args.action} takes no version")
-    if args.action == "promote" and args.version is None:
-        raise UserError("models promote needs a version; models list names them")
+    if args.action in ("promote", "pin", "unpin") and args.version is None:
+        raise UserError(f"models {args.action} needs a version; models list names them")
     if isinstance(feed, Stored):
-        {"list": _list, "show": _show, "promote": _ask, "rollback": _ask}[args.action](feed, args)
+        of_state: dict[str, Callable[[Stored, argparse.Namespace], None]]
+        of_state = {
+            "list": _list,
+            "show": _show,
+            "promote": _ask,
+            "rollback": _ask,
+            "pin": _pin,
+            "unpin": _pin,
+        }
+        of_state[args.action](feed, args)
         return
+    if args.action in ("pin", "unpin"):
+        raise UserError(
+            f"models {args.action} is for a state directory; in a cluster keep.pinned keeps versions"
+        )
     at_desk: dict[str, Callable[[Desk, argparse.Namespace], None]]
     at_desk = {"list": _list_kept, "show": _show_kept, "promote": _ask_trainer, "rollback": _ask_trainer}
     with feed.desk("control") as desk:
@@ -68,13 +81,14 @@ def _described(version: Version) -> dict[str, Any]:
         "parent": version.parent,
         "numbers": version.numbers,
         "kept": version.kept,
+        "pinned": version.pinned,
     }
 
 
 def _cells(version: Version) -> tuple[str, ...]:
     return (
         str(version.number),
-        version.status + ("" if version.kept else ", files removed"),
+        version.status + ", pinned" * version.pinned + ", files removed" * (not version.kept),
         format_time(version.created_at),
         "-" if version.created_record is None else f"{version.created_record:,}",
         str(version.parent or "-"),
@@ -143,6 +157,19 @@ def _ask(feed: Stored, args: argparse.Namespace) -> None:
         screen.ndjson({"request": args.action, "version": wanted, "process": process})
     else:
         screen.show(f"{args.action} to version {wanted} is asked for; {when}")
+
+
+def _pin(feed: Stored, args: argparse.Namespace) -> None:
+    with feed.writer() as store:
+        (store.pin if args.action == "pin" else store.unpin)(args.version)
+    if _machine(args):
+        screen.ndjson({"version": args.version, "pinned": args.action == "pin"})
+    elif args.action == "pin":
+        screen.show(
+            f"version {args.version} is pinned: its files stay, and while it scores no training takes its place"
+        )
+    else:
+        screen.show(f"version {args.version} is not pinned any more")
 
 
 def _is_finished(store: Store) -> bool:

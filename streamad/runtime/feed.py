@@ -93,3 +93,5 @@ class LearningFeed(Feed):
     """Loads the version to start with where nothing was learned yet: made by ``fit``, or taken along."""
     last_version: int
     """The highest version number given so far."""
+    is_pinned: Callable[[int], bool] = lambda _version: False
+    """Whether people said that no training takes the place of a version."""

@@ -87,6 +87,10 @@ class Learner(InForce):
             log.info("version_refused", version=retraining.plan.last_version, reason=refused["reason"])
             version = retraining.plan.last_version
             self.versions.append({"number": version, "status": "refused", "numbers": refused})
+        elif self.scorer is not None and self._feed.is_pinned(self.scorer.version):
+            version = retraining.plan.last_version
+            log.info("version_held_back", version=version, pinned=self.scorer.version)
+            self.versions.append({"number": version, "numbers": _numbers(outcome[0])})
         else:
             self._trained(outcome)
             self._swap(outcome, number, open_batches)
@@ -273,8 +277,9 @@ class Learner(InForce):
         self._feed.buffer.remap(tables)
         self._past.remap(tables)
         self._drift.bind(self._values())
-        numbers = artifact[0]["loss"] | artifact[0].get("trial", {"numbers": {}})["numbers"]
-        self.versions.append({"number": artifact[0]["version"], "status": "active", "numbers": numbers})
+        self.versions.append(
+            {"number": artifact[0]["version"], "status": "active", "numbers": _numbers(artifact[0])}
+        )
 
     def _recalibrate(self, scorer: Scorer) -> None:
         """Bring p-values and threshold up to date with reference, head and the feed's rate."""
@@ -293,3 +298,9 @@ class Learner(InForce):
         """The accepted rows of a batch that are never trained on."""
         rows = np.flatnonzero(batch.status == ACCEPTED)
         return rows[held_out(batch.identities(rows), self._feed.seed)]
+
+
+def _numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training and its trial measured."""
+    measured: dict[str, Any] = manifest["loss"] | manifest.get("trial", {"numbers": {}})["numbers"]
+    return measured

@@ -77,6 +77,7 @@ def clear(db: sqlite3.Connection, made_by: str) -> None:
         "pool",
         "label_log",
         "versions",
+        "pins",
         "requests",
         "positions",
         "checkpoint",

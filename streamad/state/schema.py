@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from streamad.errors import StateError, StoreError
-from streamad.state.tables import ADDED, ADDED_LAST, TABLES
+from streamad.state.tables import ADDED, TABLES
 
 STORE_FORMAT = 1
 _BUSY_MS = 30_000
@@ -96,13 +96,19 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if _format(db, path) == 0:
             _run(db, TABLES)
             db.execute(f"PRAGMA user_version = {STORE_FORMAT}")
-        if not _is_complete(db):
-            _run(db, ADDED)
+        for table in _missing(db):
+            _run(db, ADDED[table])
 
 
 def _is_complete(db: sqlite3.Connection) -> bool:
     """Whether it has all tables and columns that this streamad knows."""
-    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (ADDED_LAST,)).fetchone())
+    return not _missing(db)
+
+
+def _missing(db: sqlite3.Connection) -> list[str]:
+    """What was added to format 1 after the store was made."""
+    tables = {row["name"] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return [table for table in ADDED if table not in tables]
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:

@@ -151,6 +151,16 @@ class Store(Reader):
         with transaction(self._db):
             versions.dismiss(self._db, request_ids)
 
+    def pin(self, number: int) -> None:
+        """Keep a version, and as long as it scores let no training take its place; see `versions.pin`."""
+        with transaction(self._db):
+            versions.pin(self._db, number)
+
+    def unpin(self, number: int) -> None:
+        """Take a pin away; see `versions.unpin`."""
+        with transaction(self._db):
+            versions.unpin(self._db, number)
+
     def put_mute(self, mute: Mute) -> None:
         """Add a mute, or change the one with its id; the engine heeds it from its next batch on."""
         with transaction(self._db):

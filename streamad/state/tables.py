@@ -108,7 +108,8 @@ CREATE TABLE heartbeat (
 CREATE TABLE outbox (outlet TEXT PRIMARY KEY, n INTEGER NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID;
 """
 
-ADDED = """
+ADDED = {
+    "mutes": """
 -- The first alert's id of the burst that an alert belongs to, whether it is not the first itself, and the mute that
 -- keeps it from being sent.
 ALTER TABLE alerts ADD COLUMN burst TEXT;
@@ -129,8 +130,11 @@ CREATE TABLE mutes (
     ended_at TEXT,
     ended_by TEXT NOT NULL
 ) WITHOUT ROWID;
-"""
-"""An older streamad leaves it alone and works beside it, so that the format is the same."""
-
-ADDED_LAST = "mutes"
-"""The table that shows that it is there."""
+""",
+    "pins": """
+-- The versions whose files stay, and whose place no training takes while one of them scores.
+CREATE TABLE pins (version INTEGER PRIMARY KEY);
+""",
+}
+"""By the table that shows that it is there, oldest first. An older streamad leaves it alone and works beside it, so that the
+format is the same."""

@@ -29,6 +29,8 @@ class Version:
     """What the decision about it was based on."""
     kept: bool
     """False once its files were removed."""
+    pinned: bool = False
+    """Whether its files stay, and no training takes its place while it scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,14 @@ def put(db: sqlite3.Connection, row: Mapping[str, Any], now: int) -> None:
 
 def every(db: sqlite3.Connection) -> list[Version]:
     """All versions, oldest first."""
-    return [_version(row) for row in db.execute("SELECT * FROM versions ORDER BY number")]
+    query = "SELECT *, number IN (SELECT version FROM pins) AS pinned FROM versions ORDER BY number"
+    return [_version(row) for row in db.execute(query)]
 
 
 def _version(row: sqlite3.Row) -> Version:
     values = dict(row)
     values["numbers"] = json.loads(values["numbers"])
-    values["kept"] = bool(values["kept"])
+    values["kept"], values["pinned"] = bool(values["kept"]), bool(values["pinned"])
     return Version(**values)
 
 
@@ -105,6 +108,18 @@ def _check(version: Version | None, number: int | None) -> None:
         raise UserError(f"the files of version {number} were removed (keep.versions)")
 
 
+def pin(db: sqlite3.Connection, number: int) -> None:
+    """Pin a version; nothing changes where it is. Raises `UserError` for one that cannot be had."""
+    _check(next((version for version in every(db) if version.number == number), None), number)
+    db.execute("INSERT OR IGNORE INTO pins VALUES (?)", (number,))
+
+
+def unpin(db: sqlite3.Connection, number: int) -> None:
+    """Take a pin away. Raises `UserError` where there is none."""
+    if not db.execute("DELETE FROM pins WHERE version = ?", (number,)).rowcount:
+        raise UserError(f"version {number} is not pinned")
+
+
 def requests(db: sqlite3.Connection) -> list[Request]:
     """What is still to be done, in order."""
     rows = db.execute("SELECT id, command, number FROM requests ORDER BY id")
@@ -121,7 +136,7 @@ def surplus(db: sqlite3.Connection, keep: int, pinned: Collection[int] = ()) -> 
     known = [version for version in every(db) if version.kept]
     active = next((version for version in known if version.status == "active"), None)
     spared = {*pinned, *((active.number, active.parent) if active else ())}
-    return [version.number for version in known[:-keep] if version.number not in spared]
+    return [one.number for one in known[:-keep] if one.number not in spared and not one.pinned]
 
 
 def mark_removed(db: sqlite3.Connection, number: int) -> None:

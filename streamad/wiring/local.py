@@ -159,6 +159,7 @@ def _build(
         load_artifact=versions.load,
         initial=versions.newest,
         last_version=versions.last(),
+        is_pinned=lambda number: any(one.pinned for one in store.versions() if one.number == number),
         pace=Pace(clock, job.stop, job.rate, job.speed),
         scores_file=scores,
         identity=identity(job, config),
