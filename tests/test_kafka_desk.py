@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import uuid
 from collections import Counter
 
@@ -231,6 +232,26 @@ def test_the_queue_asks_for_the_most_anomalous_and_not_for_what_was_answered(clu
     assert (shown["verdict"], len(shown["labels"])) == ("anomaly", 1)
     command("label", event, "withdrawn")
     assert event in ids(command.rows("queue", "--limit", "1000"))
+
+
+def test_every_desk_asks_about_the_same_events_whoever_trains(cluster, tmp_path):
+    config = tmp_path / "elsewhere.yaml"
+    config.write_text(cluster.config.read_text())
+    said = []
+    try:
+        for number, folder in enumerate((cluster.folder, tmp_path, tmp_path)):
+            if number == 2:  # whoever trains has no part in it
+                cluster.processes["trainer"].send_signal(signal.SIGSTOP)
+            command = [sys.executable, "-m", "streamad", "queue", config, "--limit", "30", "--json"]
+            desk = os.environ | {"PYTHONHASHSEED": str(number)}
+            said.append(
+                subprocess.run(command, cwd=folder, env=desk, stdout=subprocess.PIPE, check=True).stdout
+            )
+    finally:
+        cluster.processes["trainer"].send_signal(signal.SIGCONT)
+    assert len({*said}) == 1
+    events = [json.loads(line)["event_id"] for line in said[0].splitlines()]
+    assert len(events) == len({*events}) == 30
 
 
 def test_the_trainer_adds_the_record_to_a_label_that_has_none_once_it_is_there(cluster, command):
