@@ -9,7 +9,9 @@ import pytest
 from commands_help import HOSTILE, HOSTILE_SHOWN, Commands, fill, open_store, seen
 
 from streamad.learning.query import choose
+from streamad.runtime.clock import Clock
 from streamad.state.pool import PoolRow
+from streamad.state.times import parse_time
 
 
 @pytest.fixture
@@ -107,6 +109,46 @@ def test_labeled_events_are_not_asked_about_again(tmp_path, command):
     fill(tmp_path, seen(1), seen(2))
     command("label", "net/log.csv:1", "normal")
     assert [one["event_id"] for one in command.rows("queue")] == ["net/log.csv:2"]
+
+
+BUDGET = ("--set", "labels.questions_per_day=2")
+
+
+def verdicts(tmp_path, now, *numbers):
+    """A verdict on each of these events, given at a time of the store's own clock."""
+    with open_store(tmp_path) as store:
+        store._clock = lambda: parse_time(now)
+        store.add_labels(
+            [{"event_id": f"net/log.csv:{n}", "label": "normal", "analyst": "a"} for n in numbers]
+        )
+
+
+@pytest.fixture
+def noon(monkeypatch):
+    monkeypatch.setattr(Clock, "text", lambda _: "2026-03-02T12:00:00.000Z")
+
+
+@pytest.mark.usefixtures("noon")
+def test_questions_and_the_verdicts_of_a_day_are_together_no_more_than_its_budget(tmp_path, command):
+    fill(tmp_path, *(seen(number, p_value=number / 1000) for number in range(1, 7)))
+
+    def asked():
+        return [one["event_id"][-1] for one in command.rows("queue", *BUDGET)]
+
+    verdicts(tmp_path, "2026-03-01T23:59:59.999Z", 5)
+    assert len(asked()) == 2
+    verdicts(tmp_path, "2026-03-02T00:00:00Z", 1)
+    assert asked() == ["2"]
+    assert len(command.rows("queue")) == 4
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_used_up_day_is_said_in_one_sentence(tmp_path, command):
+    fill(tmp_path, *(seen(number) for number in range(1, 6)))
+    verdicts(tmp_path, "2026-03-02T09:00:00Z", 1, 2, 3)
+    sentence = "today's questions are used up: 3 events have a verdict since 00:00 UTC, and labels.questions_per_day is 2\n"
+    assert command("queue", *BUDGET) == ("", sentence)
+    assert command("queue", *BUDGET, terminal=True) == ("", sentence)
 
 
 def test_people_see_a_table_whose_ids_are_whole(tmp_path, command):

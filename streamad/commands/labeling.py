@@ -18,11 +18,13 @@ from streamad.learning.query import choose, one_a_burst
 from streamad.runtime.clock import Clock
 from streamad.scoring.alerts import signature
 from streamad.state.pool import PoolRow
+from streamad.state.times import parse_time
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from streamad.config import Config
     from streamad.learning.label_file import TakesLabels
     from streamad.state.labels import Outcome
 
@@ -41,11 +43,13 @@ def queue(args: argparse.Namespace) -> None:
     feed = opened(args)
     repeats: Mapping[str, int]
     if isinstance(feed, Clustered):
-        unlabeled, repeats, given = _pool(feed)
-        rows = choose(one_a_burst(unlabeled), max(args.limit, 0), given)
+        unlabeled, repeats, given, answered = _pool(feed)
+        room = _room(feed.config, answered, args.limit)
+        rows = choose(one_a_burst(unlabeled), room, given)
     else:
         with feed.reader() as reader:
-            rows = choose(one_a_burst(reader.queue_rows()), max(args.limit, 0), reader.asked())
+            room = _room(feed.config, reader.answered(parse_time(_midnight())), args.limit)
+            rows = choose(one_a_burst(reader.queue_rows()), room, reader.asked())
             repeats = {row.burst: reader.repeats_of(row.burst) for row in rows if row.burst is not None}
     asked = [(row, repeats.get(row.burst or "", 0)) for row in rows]
     if args.json or screen.piped():
@@ -55,17 +59,35 @@ def queue(args: argparse.Namespace) -> None:
         header = ("EVENT", "P-VALUE", "ANOMALY?", "ALERTS", "KIND", "WHY")
         screen.table([header, *(_cells(row, alike) for row, alike in asked)])
         screen.remark("answer with: streamad label CONFIG EVENT anomaly|normal")
-    else:
+    elif room:
         screen.remark("nothing to ask about yet")
 
 
-def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[tuple[str, str]]]:
+def _room(config: Config, answered: int, limit: int) -> int:
+    """How many events to ask about now, when so many got a verdict today."""
+    budget = config.labels.questions_per_day
+    if budget is None:
+        return max(limit, 0)
+    if answered >= budget:
+        screen.remark(
+            f"today's questions are used up: {answered:,} events have a verdict since 00:00 UTC, and"
+            f" labels.questions_per_day is {budget:,}"
+        )
+    return max(min(limit, budget - answered), 0)
+
+
+def _midnight() -> str:
+    """When this day began, RFC 3339 in UTC."""
+    return f"{Clock().text()[:10]}T00:00:00.000Z"
+
+
+def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[tuple[str, str]], int]:
     """Of the newest candidates and alerts of a cluster those without a verdict.
 
-    Also of each burst how many repeat it, and of each kind how many have which verdict.
+    Also of each burst how many repeat it, of each kind how many have which verdict, and how many events got one today.
     """
     with feed.desk("labels") as desk:
-        given = said(feed.config.feed, desk.newest("labels", 0))
+        given = list(said(feed.config.feed, desk.newest("labels", 0)))
         verdicts = {event: verdict for event, verdict, _ in given}
         known = lately(desk)
     bursts = bursts_of(known.alerts.values(), feed.config)
@@ -79,7 +101,10 @@ def _pool(feed: Clustered) -> tuple[list[PoolRow], dict[str, int], Counter[tuple
     told = Counter[tuple[str, str]](
         (row.matter, known_as[row.event_id]) for row in rows if row.event_id in known_as
     )
-    return open_rows, {burst: count - 1 for burst, count in Counter(bursts.values()).items()}, told
+    repeats = {burst: count - 1 for burst, count in Counter(bursts.values()).items()}
+    since = _midnight()
+    answered = {event for event, _, label in given if str(label.get("labeled_at", "")) >= since}
+    return open_rows, repeats, told, len(answered)
 
 
 def _pool_row(n: int, row: Mapping[str, Any], feed: Clustered, burst: str | None) -> PoolRow:

@@ -16,5 +16,7 @@ class LabelOptions(Section):
     """Records kept so that they can be labeled and shown."""
     sample: float = Field(default=0.001, ge=0, le=1)
     """The share of records kept in the pool at random."""
+    questions_per_day: int | None = Field(default=None, ge=1)
+    """`streamad queue` asks about so many events a day (UTC) at most, less those that got a verdict that day."""
     candidates: int = Field(default=4, ge=0)
     """The most anomalous records of each batch that are kept in the pool, alerts aside."""

@@ -153,6 +153,11 @@ class Reader:
         with store_errors():
             return pool.asked(self._db)
 
+    def answered(self, since: int) -> int:
+        """How many events were given a verdict since a time, in microseconds since 1970."""
+        query = "SELECT count(DISTINCT event_id) AS events FROM labels WHERE counts_from >= ?"
+        return int(self._rows(query, since)[0]["events"])
+
     def resolve(self, name: str) -> list[str]:
         """The events that an id or a key can mean: more than one where the key is not unique."""
         name = plain(name) or ""
