@@ -62,6 +62,7 @@ class Disturbance:
         return True
 
     def _restart(self):
+        self._scorers.rest(LATE)  # what the last kill delays is not to be taken for the restart's doing
         began = time.time()
         self._setting.broker.kill()
         time.sleep(1)

@@ -30,6 +30,10 @@ _CONSUMER = {
 }
 """A killed member's partitions, and new ones, are to be read soon. The config's ``client`` may say otherwise."""
 
+_REBALANCE_MS = 30_000
+"""How long a rebalance waits for a member, 5 min unless told otherwise: a broker that came back was seen to wait so long
+for dead ones. Members that live answer at once, since polling is all that their reading thread does."""
+
 _ALWAYS = {
     "partition.assignment.strategy": "cooperative-sticky",
     "auto.offset.reset": "error",  # `start` and `on_lost` decide
@@ -138,8 +142,9 @@ def _mend_group(topic: RecordTopic, options: KafkaOptions, context: SourceContex
 
 def _connect(options: KafkaOptions, context: SourceContext) -> Connection[Consumer]:
     named = {"group.id": group_of(options, context)}
-    settings = _CONSUMER | consumer_settings(options, context.folder) | _ALWAYS | named
-    return connect(options, Consumer, settings)
+    told = _CONSUMER | consumer_settings(options, context.folder)
+    longest = {"max.poll.interval.ms": max(_REBALANCE_MS, told["session.timeout.ms"])}
+    return connect(options, Consumer, longest | told | _ALWAYS | named)
 
 
 def group_of(options: SourceOptions, context: SourceContext) -> str:
