@@ -684,6 +684,6 @@ def test_closing_is_quick_and_leaves_the_partitions_to_the_others_at_once(feed):
     began = time.monotonic()
     first.close()
     assert (first.owned, asked, time.monotonic() - began < 1) == (frozenset(), [], True)
-    second = one.member(client={"session.timeout.ms": 30_000})
+    second = one.member(client={"session.timeout.ms": 45_000})  # more than a rebalance waits by default
     polled(second, lambda _: second.owned)
     assert time.monotonic() - began < 10
