@@ -10,8 +10,9 @@ import pytest
 from engines import engine
 from feeds import write_log
 from streamad_connectors.memory import MemorySink, MemorySource, Records, Revoke
+from structlog.testing import capture_logs
 
-from streamad.errors import StoreError
+from streamad.errors import CommitAbortedError, StoreError
 
 RECORDS, JUNK, BATCH = 4096, 10, 256
 TRAINING = {"warm_up": {"records": 900}, "window": {"records": 1000}, "every_records": None}
@@ -108,6 +109,27 @@ def test_what_was_scored_beside_a_commit_that_is_aborted_is_dropped_with_it_and_
     }
     assert {name: status[name] for name in expected} == expected
     assert (status["sink"]["aborted"], status["sink"]["transactions"]) == (1, len(sink.commits))
+
+
+class RefusingSink(MemorySink):
+    """Aborts the commits of these numbers, counted from 1."""
+
+    def __init__(self, *refused):
+        super().__init__()
+        self.refused, self.tried = refused, 0
+
+    def commit(self, commit):
+        self.tried += 1
+        if self.tried in self.refused:
+            raise CommitAbortedError("not now")
+        super().commit(commit)
+
+
+def test_of_aborts_in_a_row_the_first_is_a_warning(tmp_path, lines):
+    with capture_logs() as logs:
+        run(tmp_path, [Records("p", lines)], RefusingSink(1, 2, 3, 5), lambda _: None)
+    told = [entry for entry in logs if entry["event"] == "commit_aborted"]
+    assert [entry["log_level"] for entry in told] == ["warning", "debug", "debug", "warning"]
 
 
 def test_a_partition_goes_elsewhere_only_when_the_commit_under_way_and_what_is_scored_are_done(
