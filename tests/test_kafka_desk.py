@@ -228,6 +228,8 @@ def test_the_queue_asks_for_the_most_anomalous_and_not_for_what_was_answered(clu
     said = cluster.rows("labels")[-1]
     assert (said["analyst"], said["note"], said["record"]) == ("ann", "x", first["record"])
     assert event not in ids(command.rows("queue", "--limit", "1000"))
+    used_up = command("queue", "--set", "labels.questions_per_day=1")
+    assert (used_up.out, used_up.err.splitlines()[-1][:31]) == ("", "today's questions are used up: ")
     (shown,) = command.rows("show", event)
     assert (shown["verdict"], len(shown["labels"])) == ("anomaly", 1)
     command("label", event, "withdrawn")
