@@ -135,7 +135,13 @@ def disturbed(told, setting, config, title, kills, *, mishaps):
     feed.appended.clear()
     rate = len(setting.lines) / setting.seconds
     done, began = Disturbance(setting, scorers, kills), time.monotonic()
-    sending = threading.Thread(target=feed.send, args=(setting.lines, rate, done.ahead))
+
+    def ahead(number):
+        """Of kills, and the second half of the swap that the second run is about, however slow a training is."""
+        unswapped = not mishaps and len(published.versions) < 2
+        return done.ahead(number) or (unswapped and number > len(setting.lines) // 2)
+
+    sending = threading.Thread(target=feed.send, args=(setting.lines, rate, ahead))
     sending.start()
     done.run(told.frozen if mishaps else None)
     while sending.is_alive():
