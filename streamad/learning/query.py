@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _UNCERTAIN = 10
 """One of so many is chosen because it is uncertain."""
-_LATELY = 400
-"""So many of the newest records taken at random tell which kinds come in numbers."""
+_LATELY = 1000
+"""So many of the newest rows tell which kinds come in numbers."""
 _EVEN = 0.5
 
 
@@ -28,54 +28,51 @@ def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[tuple[str, str], 
 
     `asked` says how often each kind of event (`PoolRow.matter`) was found to be what: "anomaly", "normal", or
     anything else where that is open. By turns the most anomalous event is chosen and one of a kind that comes
-    in numbers; in both, kinds take turns.
+    in numbers; in the first, kinds take turns.
     """
-    told, harmless = Counter[str](), Counter[str]()
-    for (kind, verdict), count in asked.items():
+    told = Counter[str]()
+    for (kind, _), count in asked.items():
         told[kind] += count
-        harmless[kind] += 0 if verdict == "anomaly" else count
+    waiting = {kind for kind, verdict in asked if verdict not in ("anomaly", "normal")}
     anomalous = _in_turns(sorted((row for row in rows if row.kind != "random"), key=_ordinary), told)
     unsure = sorted((row for row in rows if row.probability is not None), key=_certain)
-    frequent = _frequent(_lately(rows), harmless)
+    frequent = _frequent(_lately(rows), asked, waiting)
     rest = iter(sorted(rows, key=_ordinary))
     turn = itertools.count(told.total())
     chosen: dict[int, PoolRow] = {}
     while len(chosen) < min(limit, len(rows)):
         number = next(turn)
         first = frequent if number % 2 else iter(unsure) if number % _UNCERTAIN == 0 else anomalous
-        row = next(row for row in itertools.chain(first, anomalous, frequent, rest) if row.n not in chosen)
+        row = next(row for row in itertools.chain(first, anomalous, rest) if row.n not in chosen)
         chosen[row.n] = row
         told[row.matter] += 1
-        harmless[row.matter] += 1
+        waiting.add(row.matter)
     return list(chosen.values())
 
 
 def _lately(rows: Iterable[PoolRow]) -> list[PoolRow]:
-    """The newest rows taken at random, newest first, without those that the labels have made anomalies already."""
-    newest = sorted((row for row in rows if row.kind == "random"), key=lambda row: -row.n)[:_LATELY]
+    """The newest rows, newest first, without those that the labels have made anomalies already."""
+    newest = sorted(rows, key=lambda row: -row.n)[:_LATELY]
     return [row for row in newest if (row.probability or 0.0) < _EVEN]
 
 
-def _frequent(rows: Iterable[PoolRow], harmless: Mapping[str, int]) -> Iterator[PoolRow]:
-    """The next one always of the kind with most rows for the cube of what was harmless of it, until all have few.
+def _frequent(
+    rows: Iterable[PoolRow], asked: Mapping[tuple[str, str], int], waiting: set[str]
+) -> Iterator[PoolRow]:
+    """The newest of each kind that no question waits for, most rows for the cube of what was harmless of it first.
 
-    What was found to be an anomaly does not count: such a kind is asked about until its events look like that.
+    Kinds that have few rows for that are left out. What was found to be an anomaly does not count: such a kind
+    is asked about until its events look like that.
     """
-    kinds: dict[str, deque[PoolRow]] = defaultdict(deque)
+    newest: dict[str, PoolRow] = {}
+    mass = Counter[str]()
     for row in rows:
-        kinds[row.matter].append(row)
-    mass = {kind: len(of) for kind, of in kinds.items()}
-
-    def worth(kind: str) -> float:
-        return mass[kind] / (1 + harmless.get(kind, 0)) ** 3
-
-    while kinds:
-        kind = max(kinds, key=lambda kind: (worth(kind), kind))
-        if worth(kind) < 1:
-            return
-        yield kinds[kind].popleft()
-        if not kinds[kind]:
-            del kinds[kind]
+        newest.setdefault(row.matter, row)
+        mass[row.matter] += 1
+    worth = {kind: mass[kind] / (1 + asked.get((kind, "normal"), 0)) ** 3 for kind in newest}
+    for kind in sorted(worth, key=lambda kind: (-worth[kind], kind)):
+        if worth[kind] > 1 and kind not in waiting:
+            yield newest[kind]
 
 
 def one_a_burst(rows: Iterable[PoolRow]) -> list[PoolRow]:
