@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import kafka_broker
@@ -10,6 +11,9 @@ import kafka_topics
 import pytest
 import structlog
 import torch
+
+# A shell's background jobs ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(os.environ.get("STREAMAD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
