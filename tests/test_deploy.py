@@ -283,8 +283,14 @@ def test_probes_ask_where_the_feed_listens(workload, feed):
     assert feed.config.http.listen == f"0.0.0.0:{port['containerPort']}"
     probes = {key: probe["httpGet"] for key, probe in container.items() if key.endswith("Probe")}
     assert {probe["port"] for probe in probes.values()} == {port["name"]}
-    assert {probe["path"] for probe in probes.values()} <= {"/healthz", "/readyz"}
+    assert {probe["path"] for probe in probes.values()} <= {"/healthz", "/readyz", "/metrics"}
     assert {"startupProbe", "livenessProbe"} <= probes.keys()
+
+
+@PODS
+def test_a_pod_is_not_restarted_for_a_partition_that_is_paused(workload):
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/metrics"
 
 
 def test_the_network_lets_brokers_and_metrics_through_and_nothing_else(feed):

@@ -134,10 +134,10 @@ class KafkaDesk:
     def _mutes(self) -> tuple[dict[str, Mute], Order]:
         found, order = dict[str, Mute](), Order()
         for message in self._read_control():
-            if (key := message.key() or b"").startswith(MUTE):
+            if (message.key() or b"").startswith(MUTE):
                 with suppress(DamagedError):
                     mute = read_mute(value := message.value() or b"", self._key)
-                    order.take(key, value)
+                    order.take(MUTE + mute.id.encode(), value)  # the key is not signed
                     found[mute.id] = mute
         return found, order
 

@@ -30,7 +30,8 @@ _ENDS_HOLD = 1.0
 
 _TURN = 0.05
 _GONE = {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"}
-_LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"}
+_LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_UNKNOWN_PARTITION", "_UNKNOWN_TOPIC"}
+"""A client that is cut off says of any partition that there is none."""
 
 
 class KafkaLookup:

@@ -75,7 +75,7 @@ class StateOptions(KafkaClient):
     """Of this scorer, the same after each of its restarts and no other's; by default ``streamad-FEED-HOSTNAME``."""
     create_topics: bool = False
     """Whether topics that are missing are made."""
-    signing_key: SecretStr | None = None
+    signing_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """With it, models and references count only where they are signed with it."""
 
 
@@ -188,7 +188,7 @@ def _folder(context: ClusterContext) -> Path:
 
 
 def _key(state: StateOptions) -> bytes | None:
-    return state.signing_key.get_secret_value().encode() if state.signing_key else None
+    return state.signing_key.get_secret_value().encode() if state.signing_key is not None else None
 
 
 plugin = ClusterPlugin(

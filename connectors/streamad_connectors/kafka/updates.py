@@ -112,7 +112,7 @@ class KafkaUpdates:
             elif value is not None and (key := message.key() or b"") in (WANTED, ANSWERED):
                 self._take_request(key, value)
             elif value is not None and key.startswith(MUTE):
-                self._take_mute(key, value)
+                self._take_mute(value)
 
     def _take_label(self, message: Message, value: bytes | None) -> None:
         number = message.offset()
@@ -150,10 +150,10 @@ class KafkaUpdates:
         except DamagedError as error:
             self._promotions.ignore("request", version_of(value), error)
 
-    def _take_mute(self, key: bytes, value: bytes) -> None:
+    def _take_mute(self, value: bytes) -> None:
         try:
             mute = read_mute(value, self._key)
-            self._order.take(key, value)
+            self._order.take(MUTE + mute.id.encode(), value)  # the key is not signed
             self._mutes.append(mute)
         except DamagedError as error:
             self._promotions.ignore("mute", None, error)
