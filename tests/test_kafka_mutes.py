@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from commands_help import Commands
@@ -73,6 +74,25 @@ def test_with_a_signing_key_a_mute_counts_only_where_it_is_signed(broker, names,
     ]
     signing = ("--set", f"state.signing_key={KEY.decode()}")
     assert [row["id"] for row in command.rows("mute", "--list", *signing)] == ["1f"]
+
+
+def test_an_ended_mute_stays_ended_under_whatever_key_an_older_message_comes(broker, names, command):
+    mute = Mute("1f", "user == a", "", "", given(command).since, given(command).until)
+    ended = replace(mute, ended_at=mute.since, ended_by="bob")
+    for key, value in (
+        (b"mute/1f", write_mute(mute, KEY, 1)),
+        (b"mute/1f", write_mute(ended, KEY, 2)),
+        (b"mute/another", write_mute(mute, KEY, 1)),
+    ):
+        produce(broker, names.control, [value], keys=[key])
+    assert first_news(broker, names, key=KEY) == [mute, ended]
+    signing = ("--set", f"state.signing_key={KEY.decode()}")
+    assert [row["in_force"] for row in command.rows("mute", "--list", *signing)] == [False]
+
+
+def test_an_empty_signing_key_is_refused(command, monkeypatch):
+    monkeypatch.setenv("SIGN", "")
+    assert "signing_key" in command("mute", "--list", "--set", "state.signing_key=${SIGN}", code=2).err
 
 
 @pytest.mark.parametrize(
