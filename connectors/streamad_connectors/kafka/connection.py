@@ -242,11 +242,12 @@ def streamad_error(error: KafkaError, doing: str, events: ClientEvents | None = 
     if name in _LACKING:
         lacking = events.lacking(_LACKING[name]) if events else f"a right on the {_LACKING[name]} is missing"
         return UserError(f"{doing}: {lacking}")
-    if name in _MISSING:
+    cut_off = events is not None and events.away  # knows no topic any more
+    if name in _MISSING and not cut_off:
         return UserError(f"{doing}: there is no such topic")
     said = in_words(error.str(), events.secrets if events else ())
     if events is not None and events.problem and name in _UNREACHED:
         said = f"{said} ({events.problem})"
-    if name in _UNREACHED | _UNSETTLED:
+    if name in _UNREACHED | _UNSETTLED | _MISSING:
         return OutOfTouchError(f"{doing}: {said}")
     return (UserError if name in _INPUT else WorldError)(f"{doing}: {said}")
