@@ -44,8 +44,9 @@ class Health:
     """Judges by what the engine last said and how often it said anything. Knows no clock.
 
     A stall is records that wait while no position moves, a source that never hears what there is to read, an engine
-    that gives no sign of life, or a source that nobody asks. No stall is a wait for the first model, for brokers that are away, or for being needed. A training
-    beside the scoring, or an engine that takes no more records than it can, is no excuse: both go on.
+    that gives no sign of life, or a source that nobody asks. No stall is a wait for the first model, for brokers that are
+    away, or for being needed. A training beside the scoring, or an engine that takes no more records than it can, is
+    no excuse: both go on.
     """
 
     def __init__(self, limit: float) -> None:

@@ -121,6 +121,11 @@ def read_answer(value: bytes, key: bytes | None) -> int:
     return number
 
 
+def mute_key(mute: Mute) -> bytes:
+    """The key of messages that tell a mute. What orders them is made of the mute itself, since a key is not signed."""
+    return MUTE + mute.id.encode()
+
+
 def write_mute(mute: Mute, key: bytes | None, order: int = 0) -> bytes:
     """The value of a message that tells a mute."""
     return _canonical(_signed("mute", asdict(mute), key, order))

@@ -14,7 +14,15 @@ from confluent_kafka import Message
 from streamad.errors import UserError
 from streamad.ports import ClusterContext, KeptVersion, Mute, Seen, SourceOptions, Standing
 from streamad_connectors.kafka.chunks import DamagedError
-from streamad_connectors.kafka.control import MUTE, WANTED, read_mute, read_object, write_mute, write_request
+from streamad_connectors.kafka.control import (
+    MUTE,
+    WANTED,
+    mute_key,
+    read_mute,
+    read_object,
+    write_mute,
+    write_request,
+)
 from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.ledger import Ledger, version_named
 from streamad_connectors.kafka.messages import compact
@@ -123,7 +131,7 @@ class KafkaDesk:
     def mute(self, mute: Mute) -> None:
         """See `streamad.ports.Desk.mute`."""
         _, order = self._mutes()
-        key = MUTE + mute.id.encode()
+        key = mute_key(mute)
         tell(
             self._client,
             self._folder,
@@ -137,7 +145,7 @@ class KafkaDesk:
             if (message.key() or b"").startswith(MUTE):
                 with suppress(DamagedError):
                     mute = read_mute(value := message.value() or b"", self._key)
-                    order.take(MUTE + mute.id.encode(), value)  # the key is not signed
+                    order.take(mute_key(mute), value)
                     found[mute.id] = mute
         return found, order
 

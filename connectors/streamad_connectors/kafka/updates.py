@@ -17,6 +17,7 @@ from streamad_connectors.kafka.control import (
     PROMOTED,
     REFERENCE,
     WANTED,
+    mute_key,
     order_of,
     read_answer,
     read_description,
@@ -153,7 +154,7 @@ class KafkaUpdates:
     def _take_mute(self, value: bytes) -> None:
         try:
             mute = read_mute(value, self._key)
-            self._order.take(MUTE + mute.id.encode(), value)  # the key is not signed
+            self._order.take(mute_key(mute), value)
             self._mutes.append(mute)
         except DamagedError as error:
             self._promotions.ignore("mute", None, error)
