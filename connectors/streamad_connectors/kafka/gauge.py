@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -12,6 +13,7 @@ from streamad.ports import Positions, SourceFigures
 from streamad_connectors.kafka.payloads import partition_name
 
 _LOOK_SECONDS = 0.2
+_ASK_SECONDS = 0.2
 
 _STUCK_SECONDS = 120.0
 """A client that was told of no brokers may never find any again (librdkafka's issue 5301); another one does."""
@@ -60,12 +62,17 @@ class Gauge:
         """It is no longer known which partitions to read."""
         self.settled, self.unsettled_at = False, time.monotonic()
 
-    def polled(self, consumer: Consumer, places: Mapping[int, Place], *, news: bool) -> None:
+    def polled(
+        self, consumer: Consumer, places: Mapping[int, Place], *, news: bool, paused: Collection[int] = ()
+    ) -> None:
         """Note that somebody reads, and, when something came or now and then, how far the assigned partitions go."""
         self.polled_at = time.monotonic()
         if news or self.polled_at - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = self.polled_at
-            spans = {n: (place.begun, self._end(consumer, n, place)) for n, place in places.items()}
+            spans = {
+                n: (place.begun, self._end(consumer, n, place, ask=n in paused))
+                for n, place in places.items()
+            }
             named = {partition_name(self.topic, n): span for n, span in sorted(spans.items())}
             self._spans = {name: span for name, span in named.items() if min(span) >= 0}
             self._silent = tuple(name for name in named if name not in self._spans)
@@ -80,12 +87,16 @@ class Gauge:
             self.polled_at, self.settled, lag, tuple(sorted(paused)), away, silent=self._silent
         )
 
-    def _end(self, consumer: Consumer, number: int, place: Place) -> int:
-        """Behind the last record, as the last fetch told: the end that was met, where what lies behind is still open."""
+    def _end(self, consumer: Consumer, number: int, place: Place, *, ask: bool) -> int:
+        """Behind the last record, as the last fetch told: the end that was met, where what lies behind is still open.
+
+        Of a partition of which nothing is fetched only the broker knows: `ask` it, unless it is away.
+        """
         if place.end >= 0 and place.end >= place.handed:
             return place.end
-        try:
-            bounds = consumer.get_watermark_offsets(TopicPartition(self.topic, number), cached=True)
-        except KafkaException:  # a client that is only just starting knows nothing
-            return -1
-        return bounds[1] if bounds else -1
+        partition = TopicPartition(self.topic, number)
+        for cached in (False, True) if ask else (True,):
+            with suppress(KafkaException):  # a client that is only just starting knows nothing
+                if bounds := consumer.get_watermark_offsets(partition, _ASK_SECONDS, cached=cached):
+                    return bounds[1]
+        return -1

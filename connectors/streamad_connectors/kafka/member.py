@@ -103,7 +103,8 @@ class KafkaSource:
                 return Revoked(gone)
             handed = self._hand_out(max_rows) if max_rows else Idle()
             places = {number: self._places[number] for number in self._assigned}
-            self._gauge.polled(self._consumer, places, news=isinstance(handed, Block))
+            news, paused = isinstance(handed, Block), self._pauses.stopped
+            self._gauge.polled(self._consumer, places, news=news, paused=paused)
             return handed
 
     def seek(self, positions: Positions) -> None:
