@@ -22,6 +22,7 @@ from streamad_connectors.kafka.connection import (
 )
 from streamad_connectors.kafka.payloads import framing, is_framed
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
+from streamad_connectors.kafka.shares import shares
 from streamad_connectors.kafka.topic_reader import ALONE
 
 _SECONDS = 20.0
@@ -76,10 +77,10 @@ def _newest(connection: Connection[Consumer], topic: str) -> list[bytes]:
     check_reachable(connection, [topic], _SECONDS)
     with kafka_errors(f"reading topic {topic}", connection.events):
         bounds = _bounds(connection.client, topic, deadline)
-        shares = _shares({number: end - first for number, (first, end) in bounds.items()})
-        ends = {number: bounds[number][1] for number, share in shares.items() if share}
+        taken = shares({number: end - first for number, (first, end) in bounds.items()}, SAMPLE_LINES)
+        ends = {number: bounds[number][1] for number, share in taken.items() if share}
         look = _Look(connection, topic, ends)
-        look.read({number: end - shares[number] for number, end in ends.items()}, deadline)
+        look.read({number: end - taken[number] for number, end in ends.items()}, deadline)
     if ends and not look.found:
         raise WorldError(f"nothing of topic {topic} could be read within {_SECONDS:g} s")
     return [value for number in sorted(look.found) for value in look.found[number]]
@@ -95,16 +96,6 @@ def _bounds(consumer: Consumer, topic: str, deadline: float) -> dict[int, tuple[
         if time.monotonic() > deadline:
             break
     return found
-
-
-def _shares(sizes: Mapping[int, int]) -> dict[int, int]:
-    """How much to take of each partition: equal parts of a full sample, what small ones leave going to the others."""
-    shares: dict[int, int] = {}
-    room = SAMPLE_LINES
-    for place, number in enumerate(sorted(sizes, key=lambda number: sizes[number])):
-        shares[number] = min(sizes[number], room // (len(sizes) - place))
-        room -= shares[number]
-    return shares
 
 
 class _Look:

@@ -18,6 +18,7 @@ from streamad_connectors.kafka.connection import kafka_errors
 from streamad_connectors.kafka.gauge import Gauge, Place
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
+from streamad_connectors.kafka.shares import shares
 from streamad_connectors.kafka.thinning import Thinning
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +29,8 @@ _LOOK_SECONDS = 5.0
 
 class KafkaTail:
     """All partitions of a topic, from their last records on, `window` in all. A cursor is ``{"offset": next}``.
+
+    Partitions give equal parts; what one that holds less leaves goes to the others.
 
     A trainer learns from what is recent, and need not have seen all of it: of a feed that is faster than it, it is given
     a sample (`Thinning`), and where more than twice the window came meanwhile, it jumps forward to the last ones again.
@@ -112,16 +115,17 @@ class KafkaTail:
             return
         self._looked = now
         known = self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name]
-        share, behind = max(1, self._window // max(1, len(known.partitions))), 0
-        for number in known.partitions:
-            first, end = self._topic.bounds(number)
-            place = self._places.get(number)
-            behind += 0 if place is None else end - place.handed
-            if place is not None and end - place.handed > 2 * share:
-                self._jump(number, end - place.handed - share)
-            elif place is not None:
+        bounds = {number: self._topic.bounds(number) for number in known.partitions}
+        taken = shares({number: end - first for number, (first, end) in bounds.items()}, self._window)
+        places = {number: self._places[number] for number in bounds if number in self._places}
+        waiting = {number: bounds[number][1] - place.handed for number, place in places.items()}
+        behind = sum(waiting.values())
+        for number, (_, end) in bounds.items():
+            if behind > 2 * self._window and waiting.get(number, 0) > taken[number]:
+                self._jump(number, waiting[number] - taken[number])
+            elif number in waiting:
                 continue
-            self._go(number, max(first, end - share))
+            self._go(number, end - taken[number])
         self._gauge.settled = bool(known.partitions)
         self._think(behind)
 
