@@ -222,16 +222,16 @@ def _override(path: Path, tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(path, key, value)
 
 
-_CLIENT = re.compile(r"(source|state|sinks\.\d+)\.(.+\.)?client\..+")
-"""Where ``{file: PATH}`` is what a file holds: the settings of a connector's client. They are plain values, so a
-mapping there means nothing else; elsewhere one with the key ``file`` may be some connector's own option."""
+_PLAIN = re.compile(r"(source|state|sinks\.\d+)\.(.+\.)?client\..+|state\.signing_key")
+"""Where ``{file: PATH}`` is what a file holds: the settings of a connector's client, and the signing key. They are plain
+values, so a mapping there means nothing else; elsewhere one with the key ``file`` may be some connector's own option."""
 
 _SECRET_BYTES = 64 << 10
 
 
 def _expand(path: Path, node: Any, key: str) -> Any:  # noqa: ANN401  # any YAML value
     """Replace ``${NAME}`` by the environment's value, and ``{file: PATH}`` in its place by what the file holds."""
-    if isinstance(node, dict) and list(node) == ["file"] and _CLIENT.fullmatch(key):
+    if isinstance(node, dict) and list(node) == ["file"] and _PLAIN.fullmatch(key):
         return _from_elsewhere(_read_secret(path, node, key), node)
     if isinstance(node, dict):
         return {name: _expand(path, child, f"{key}.{name}".lstrip(".")) for name, child in node.items()}

@@ -63,7 +63,7 @@ def test_a_mute_reaches_who_reads_and_who_begins_later_and_so_does_its_end(broke
     assert command.rows("status")[0]["mutes"] == {"in_force": 1}
 
 
-def test_with_a_signing_key_a_mute_counts_only_where_it_is_signed(broker, names, command):
+def test_with_a_signing_key_a_mute_counts_only_where_it_is_signed(broker, names, command, monkeypatch):
     mute = given(command)
     signed = Mute("1f", "user == a", "", "", mute.since, mute.until)
     produce(broker, names.control, [write_mute(signed, KEY)], keys=[b"mute/1f"])
@@ -72,11 +72,14 @@ def test_with_a_signing_key_a_mute_counts_only_where_it_is_signed(broker, names,
     assert [(log["what"], log["reason"]) for log in logs if log["event"] == "update_ignored"] == [
         ("mute", "it is not signed, and a signing key is set")
     ]
-    signing = ("--set", f"state.signing_key={KEY.decode()}")
+    monkeypatch.setenv("SIGN", KEY.decode())
+    signing = ("--set", "state.signing_key=${SIGN}")
     assert [row["id"] for row in command.rows("mute", "--list", *signing)] == ["1f"]
 
 
-def test_an_ended_mute_stays_ended_under_whatever_key_an_older_message_comes(broker, names, command):
+def test_an_ended_mute_stays_ended_under_whatever_key_an_older_message_comes(
+    broker, names, command, monkeypatch
+):
     mute = Mute("1f", "user == a", "", "", given(command).since, given(command).until)
     ended = replace(mute, ended_at=mute.since, ended_by="bob")
     for key, value in (
@@ -86,7 +89,8 @@ def test_an_ended_mute_stays_ended_under_whatever_key_an_older_message_comes(bro
     ):
         produce(broker, names.control, [value], keys=[key])
     assert first_news(broker, names, key=KEY) == [mute, ended]
-    signing = ("--set", f"state.signing_key={KEY.decode()}")
+    monkeypatch.setenv("SIGN", KEY.decode())
+    signing = ("--set", "state.signing_key=${SIGN}")
     assert [row["in_force"] for row in command.rows("mute", "--list", *signing)] == [False]
 
 

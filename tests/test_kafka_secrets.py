@@ -7,10 +7,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import yaml
 from confluent_kafka.admin import AclOperation, ResourceType
 from inputs_help import FIELDS, Feed
 from kafka_broker import USERS
 from kafka_topics import allow, produce
+
+from streamad.job import Job
+from streamad.wiring.cluster import member
 
 SECRET = "hunter2-is-my-word"
 
@@ -187,3 +191,36 @@ def test_a_clients_setting_is_refused_by_its_key_path(feed, client, sentence):
         schema={"fields": FIELDS},
     )
     assert feed.refused().startswith(f"net.yaml: source.client.{sentence}")
+
+
+KEYS = {
+    f'"{SECRET}"': "written in the config; expected ${NAME} or {file: PATH}, which keep a secret out of it",
+    "987654321": "a secret of another kind; expected text, in quotes if it looks like a number",
+    "{file: planted, more: 1}": "a secret of another kind; expected text, in quotes if it looks like a number",
+    '["${PLANTED}"]': "a secret of another kind; expected text, in quotes if it looks like a number",
+    "${EMPTY}": "a secret of another kind; expected text, in quotes if it looks like a number",
+    "{file: nowhere}": "nowhere: No such file or directory; expected a file that can be read",
+}
+
+
+@pytest.mark.parametrize(("spelled", "sentence"), KEYS.items())
+def test_a_signing_key_that_is_none_or_stands_in_the_config_is_refused_and_not_shown(
+    feed, source, monkeypatch, spelled, sentence
+):
+    monkeypatch.setenv("EMPTY", "")
+    source(SECRET, brokers="127.0.0.1:1")
+    feed.write(**yaml.safe_load(feed.path.read_text()) | {"state": {"type": "kafka"}})
+    said = feed.call("run", "--check", "--set", f"state.signing_key={spelled}", code=2).err
+    assert sentence in said
+    assert [secret for secret in (SECRET, "987654321") if secret in said] == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_signing_key_comes_from_elsewhere_and_is_in_no_text(feed, source, way):
+    source(SECRET, brokers="127.0.0.1:1")
+    feed.write(
+        **yaml.safe_load(feed.path.read_text()) | {"state": {"type": "kafka", "signing_key": WAYS[way]}}
+    )
+    state = member(Job("run", feed.path)).state
+    assert state.signing_key.get_secret_value() == SECRET
+    assert SECRET not in f"{state!r} {state.model_dump_json()}"

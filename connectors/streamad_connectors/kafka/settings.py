@@ -147,7 +147,11 @@ def _value(name: str, value: object) -> Value:
     """One setting's value as its kind has it."""
     if name not in ALLOWED:
         raise _refusal(name)
-    kind = ALLOWED[name].kind
+    return of_kind(name, ALLOWED[name].kind, value)
+
+
+def of_kind(name: str, kind: Kind, value: object) -> Value:
+    """A value as its kind has it. Raises pydantic's error naming it, which shows nothing secret."""
     # What came as ${NAME} or {file: PATH} is a str that remembers how it was spelled.
     elsewhere = isinstance(value, SecretStr) or (isinstance(value, str) and type(value) is not str)
     if kind == "secret" and isinstance(value, str) and not elsewhere:

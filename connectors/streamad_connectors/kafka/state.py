@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from confluent_kafka.admin import AdminClient
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from streamad.errors import UserError
 from streamad.ports import (
@@ -33,7 +34,7 @@ from streamad_connectors.kafka.kept import open_kept
 from streamad_connectors.kafka.lookup import NoLookup
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.publisher import KafkaPublisher
-from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings
+from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings, of_kind
 from streamad_connectors.kafka.sink import open_sink
 from streamad_connectors.kafka.source import (
     KafkaOptions,
@@ -75,8 +76,15 @@ class StateOptions(KafkaClient):
     """Of this scorer, the same after each of its restarts and no other's; by default ``streamad-FEED-HOSTNAME``."""
     create_topics: bool = False
     """Whether topics that are missing are made."""
-    signing_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """With it, models and references count only where they are signed with it."""
+    signing_key: SecretStr | None = None
+    """With it, models and references count only where they are signed with it. Never written out in a config."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kept_elsewhere(cls, options: object) -> object:
+        if not isinstance(options, Mapping) or options.get("signing_key") is None:
+            return options
+        return {**options, "signing_key": of_kind("signing_key", "secret", options["signing_key"])}
 
 
 def _open_scorer(
