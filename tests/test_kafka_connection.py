@@ -28,6 +28,7 @@ from streamad_connectors.kafka.settings import (
     KafkaClient,
     admin_settings,
     consumer_settings,
+    member_settings,
     producer_settings,
 )
 
@@ -48,9 +49,9 @@ def admin(brokers, **settings):
     return connect(options, AdminClient, admin_settings(options, None))
 
 
-def consumer(brokers, group="g", **settings):
+def consumer(brokers, group="g", make=consumer_settings, **settings):
     options = KafkaClient(brokers=brokers, client=settings)
-    return connect(options, Consumer, consumer_settings(options, None) | {"group.id": group})
+    return connect(options, Consumer, make(options, None) | {"group.id": group})
 
 
 def producer(brokers, **settings):
@@ -155,7 +156,7 @@ def test_a_token_server_that_refuses_is_the_users_and_one_that_is_away_is_the_wo
     ("settings", "sentence"),
     [
         (
-            {"heartbeat.interval.ms": 10, "max.poll.interval.ms": 1000},
+            {"session.timeout.ms": 7000, "max.poll.interval.ms": 6999},
             "client settings: `max.poll.interval.ms`must be >= `session.timeout.ms`",
         ),
         (
@@ -170,8 +171,13 @@ def test_a_token_server_that_refuses_is_the_users_and_one_that_is_away_is_the_wo
 )
 def test_settings_that_do_not_go_together_are_refused_in_librdkafkas_words(settings, sentence, capfd):
     with pytest.raises(UserError) as refused:
-        consumer(NOBODY_LISTENS, **settings)
+        consumer(NOBODY_LISTENS, make=member_settings, **settings)
     assert (str(refused.value), "".join(capfd.readouterr())) == (sentence, "")
+
+
+@pytest.mark.parametrize("make", [consumer_settings, member_settings])
+def test_a_groups_timings_are_no_trouble_to_who_is_in_none(make):
+    assert consumer(NOBODY_LISTENS, make=make, **{"max.poll.interval.ms": 40_000}).events.problem == ""
 
 
 def test_a_file_that_is_no_certificate_is_refused_by_the_settings_name(tmp_path):

@@ -10,6 +10,7 @@ from streamad_connectors.kafka.settings import (
     KafkaClient,
     admin_settings,
     consumer_settings,
+    member_settings,
     producer_settings,
 )
 
@@ -224,7 +225,7 @@ def test_anything_else_is_refused_as_brokers(brokers):
 def test_each_client_gets_the_settings_that_are_its_own():
     made = options(
         **{
-            "session.timeout.ms": 6000,
+            "session.timeout.ms": 40_000,
             "linger.ms": "0.5",
             "socket.keepalive.enable": "TRUE",
             "compression.type": "LZ4",
@@ -236,8 +237,7 @@ def test_each_client_gets_the_settings_that_are_its_own():
         "socket.keepalive.enable": True,
     }
     assert admin_settings(made, None) == every
-    assert consumer_settings(made, None) == every | {
-        "session.timeout.ms": 6000,
+    alone = every | {
         "fetch.queue.backoff.ms": 2,
         "fetch.wait.max.ms": 10,
         "queued.min.messages": 100000,
@@ -245,6 +245,13 @@ def test_each_client_gets_the_settings_that_are_its_own():
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "isolation.level": "read_committed",
+    }
+    assert consumer_settings(made, None) == alone
+    assert member_settings(made, None) == alone | {
+        "session.timeout.ms": 40_000,
+        "heartbeat.interval.ms": 500,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "max.poll.interval.ms": 40_000,
     }
     assert producer_settings(made, None) == every | {
         "linger.ms": 0.5,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Side = Literal["both", "consumer", "producer"]
+Side = Literal["both", "consumer", "producer", "member"]
 
 
 class Whole(NamedTuple):
@@ -35,7 +35,10 @@ Kind = Whole | Number | OneOf | Literal["switch", "text", "path", "secret"]
 
 
 class Setting(NamedTuple):
-    """A setting that is passed on, and to which of the clients (librdkafka warns about one that is not theirs)."""
+    """A setting that is passed on, and to which of the clients.
+
+    librdkafka warns about one that is not theirs, and refuses some of a group's where what goes with them is its own.
+    """
 
     kind: Kind
     side: Side = "both"
@@ -149,9 +152,9 @@ _READING = {
     "queued.min.messages": Setting(Whole(1, 10_000_000), "consumer"),
     "queued.max.messages.kbytes": Setting(Whole(1, 2_097_151), "consumer"),
     "check.crcs": Setting("switch", "consumer"),
-    "session.timeout.ms": Setting(Whole(1, _HOUR), "consumer"),
-    "heartbeat.interval.ms": Setting(Whole(1, _HOUR), "consumer"),
-    "max.poll.interval.ms": Setting(Whole(1, 86_400_000), "consumer"),
+    "session.timeout.ms": Setting(Whole(1, _HOUR), "member"),
+    "heartbeat.interval.ms": Setting(Whole(1, _HOUR), "member"),
+    "max.poll.interval.ms": Setting(Whole(1, 86_400_000), "member"),
     "coordinator.query.interval.ms": Setting(Whole(1, _HOUR), "consumer"),
 }
 

@@ -22,7 +22,7 @@ from streamad_connectors.kafka.connection import (
     lacking,
     missing_rights,
 )
-from streamad_connectors.kafka.settings import KafkaClient, admin_settings, consumer_settings
+from streamad_connectors.kafka.settings import KafkaClient, admin_settings, member_settings
 
 _NO_PARTITION = 2**31 - 1
 
@@ -91,7 +91,7 @@ def _answer(admin: Connection[AdminClient], reading: Reading, group: str) -> str
     name = _error(answer.result)
     if name not in {None, "GROUP_ID_NOT_FOUND"}:  # a group comes into being with its first member
         return name
-    settings = consumer_settings(reading.client, reading.folder) | {"group.id": group}
+    settings = member_settings(reading.client, reading.folder) | {"group.id": group}
     consumer = connect(reading.client, Consumer, settings).client
     place = TopicPartition(reading.topic, _NO_PARTITION, 0)
     try:

@@ -30,6 +30,17 @@ _CONSUMER = {
 }
 """With librdkafka's own a loop reads less than half as many records a second."""
 
+_MEMBER = {
+    "session.timeout.ms": 6000,  # the least that brokers allow, unless told otherwise
+    "heartbeat.interval.ms": 500,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+"""A killed member's partitions, and new ones, are to be read soon."""
+
+_REBALANCE_MS = 30_000
+"""How long a rebalance waits for a member, 5 min unless told otherwise: a broker that came back was seen to wait so long
+for dead ones. Members that live answer at once, since polling is all that their reading thread does."""
+
 _READS_ONCE = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -109,11 +120,17 @@ class KafkaClient(Section):
 
 
 def consumer_settings(options: KafkaClient, folder: Path) -> dict[str, Any]:
-    """What a `confluent_kafka.Consumer` is made of, but its group. Paths are relative to `folder`, the config's.
+    """What a `confluent_kafka.Consumer` in no group is made of. Paths are relative to `folder`, the config's.
 
     Raises `UserError` where a file is not there.
     """
     return _CONSUMER | _settings(options, folder, "consumer") | _READS_ONCE
+
+
+def member_settings(options: KafkaClient, folder: Path) -> dict[str, Any]:
+    """What a consumer that joins the group of records is made of, but its group. As `consumer_settings`."""
+    told = _MEMBER | consumer_settings(options, folder) | _settings(options, folder, "member")
+    return {"max.poll.interval.ms": max(_REBALANCE_MS, told["session.timeout.ms"])} | told
 
 
 def producer_settings(options: KafkaClient, folder: Path) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from confluent_kafka import Consumer
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -19,20 +21,9 @@ from streamad_connectors.kafka.payloads import Beside
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
 from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.sampling import address, sample_topic
-from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
+from streamad_connectors.kafka.settings import KafkaClient, consumer_settings, member_settings
 from streamad_connectors.kafka.tail import KafkaTail
 from streamad_connectors.kafka.topic_id import TopicId
-
-_CONSUMER = {
-    "session.timeout.ms": 6000,  # the least that brokers allow, unless told otherwise
-    "heartbeat.interval.ms": 500,
-    "topic.metadata.refresh.interval.ms": 30_000,
-}
-"""A killed member's partitions, and new ones, are to be read soon. The config's ``client`` may say otherwise."""
-
-_REBALANCE_MS = 30_000
-"""How long a rebalance waits for a member, 5 min unless told otherwise: a broker that came back was seen to wait so long
-for dead ones. Members that live answer at once, since polling is all that their reading thread does."""
 
 _ALWAYS = {
     "partition.assignment.strategy": "cooperative-sticky",
@@ -100,7 +91,7 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
     """A member of the group, see `KafkaSource`. Raises `UserError` and `WorldError`."""
 
     def reconnect() -> Connection[Consumer]:
-        return _connect(options, context)
+        return _connect(options, context, member_settings)
 
     topic = _topic(options, context, reconnect())
     topic.id.ask()
@@ -140,11 +131,14 @@ def _mend_group(topic: RecordTopic, options: KafkaOptions, context: SourceContex
         asking.client.close()
 
 
-def _connect(options: KafkaOptions, context: SourceContext) -> Connection[Consumer]:
+def _connect(
+    options: KafkaOptions,
+    context: SourceContext,
+    settings: Callable[[KafkaClient, Path], dict[str, Any]] = consumer_settings,
+) -> Connection[Consumer]:
+    """A consumer that names the group, and joins it only with `member_settings`."""
     named = {"group.id": group_of(options, context)}
-    told = _CONSUMER | consumer_settings(options, context.folder)
-    longest = {"max.poll.interval.ms": max(_REBALANCE_MS, told["session.timeout.ms"])}
-    return connect(options, Consumer, longest | told | _ALWAYS | named)
+    return connect(options, Consumer, settings(options, context.folder) | _ALWAYS | named)
 
 
 def group_of(options: SourceOptions, context: SourceContext) -> str:
