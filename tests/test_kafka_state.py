@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from inputs_help import feed  # noqa: F401  # a fixture
 from pydantic import SecretStr, ValidationError
 from streamad_connectors.kafka.source import KafkaOptions
-from streamad_connectors.kafka.state import StateOptions, TopicNames, _client, _topics
+from streamad_connectors.kafka.state import StateOptions, TopicNames, _check_apart, _client, _topics
 from streamad_connectors.kafka.topics import Topics
 
 
@@ -55,3 +56,35 @@ def test_what_cannot_be_is_refused_where_it_stands(options, where):
     with pytest.raises(ValidationError) as caught:
         state(**options)
     assert [error["loc"] for error in caught.value.errors()] == [where]
+
+
+@pytest.mark.parametrize(
+    "call", [("run", "--check"), ("run",), ("trainer", "--check"), ("trainer",), ("alerts",)]
+)
+@pytest.mark.parametrize(
+    ("topic", "own", "sentence"),
+    [
+        ("net.alerts", {}, "topic net.alerts is named for alerts, records"),
+        (
+            "records",
+            {"topics": {"rejected": "net.alerts"}},
+            "topic net.alerts is named for alerts, rejected",
+        ),
+        (
+            "x",
+            {"topics": dict.fromkeys(("labels", "models", "control"), "x"), "brokers": "b:2,a:1"},
+            "topic x is named for labels, models, control, records",
+        ),
+    ],
+)
+def test_one_topic_has_one_role(feed, call, topic, own, sentence):  # noqa: F811
+    source = {"type": "kafka", "brokers": "a:1,c:3", "topic": topic}
+    feed.write(source=source, state={"type": "kafka"} | own)
+    assert feed.call(*call, code=2).err.splitlines()[-1] == (
+        f"streamad: {sentence}: each needs one of its own (source.topic, state.topics)"
+    )
+
+
+def test_a_topic_of_other_brokers_may_have_any_name():
+    source = KafkaOptions(type="kafka", brokers="a:1", topic="net.alerts")
+    _check_apart(state(brokers="b:2"), source, _topics(TopicNames(), "net"))

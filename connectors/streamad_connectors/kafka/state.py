@@ -175,8 +175,22 @@ def _ready(state: StateOptions, source: SourceOptions, context: ClusterContext) 
 
 
 def _named(state: StateOptions, source: SourceOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
-    """The client and the topics, whatever these are like. Raises `UserError` where no brokers are named."""
-    return _client(state, source), _topics(state.topics, context.feed)
+    """The client and the topics, whatever these are like. Raises `UserError` where the config does not say them."""
+    client, topics = _client(state, source), _topics(state.topics, context.feed)
+    _check_apart(client, source, topics)
+    return client, topics
+
+
+def _check_apart(client: KafkaClient, source: SourceOptions, topics: Topics) -> None:
+    """Raises `UserError` where one topic has two roles: whoever read alerts as records would never come to an end."""
+    roles = dict(zip(Topics._fields, topics, strict=True))
+    if isinstance(source, KafkaOptions) and {*source.brokers.split(",")} & {*client.brokers.split(",")}:
+        roles |= {"records": source.topic}
+    for name in roles.values():
+        if len(same := [role for role in roles if roles[role] == name]) > 1:
+            raise UserError(
+                f"topic {name} is named for {', '.join(same)}: each needs one of its own (source.topic, state.topics)"
+            )
 
 
 def _client(state: StateOptions, source: SourceOptions) -> KafkaClient:
