@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions
-from kafka_topics import admin, produce
-from kafka_updates_help import active, files, new_topics, options, promoted, reading, wait_for_news
-from streamad_connectors.kafka.control import write_request
+from kafka_topics import admin, produce, read_all
+from kafka_updates_help import active, feed_of, files, new_topics, options, promoted, reading, wait_for_news
+from streamad_connectors.kafka.control import version_key, write_request
+from streamad_connectors.kafka.desk import KafkaDesk
 from streamad_connectors.kafka.newest import Newest
+from streamad_connectors.kafka.source import KafkaOptions
 
 from streamad.errors import UserError
-from streamad.ports import Wanted
+from streamad.ports import ClusterContext, SourceContext, Wanted
 
 pytestmark = pytest.mark.kafka
 
@@ -122,3 +124,26 @@ def test_with_a_signing_key_only_a_signed_request_counts(broker):
         assert updates.poll() == []
         number = asked(broker, names.control, 1, key=b"ours")
         assert wait_for_news(updates, seconds=SECONDS) == [Wanted(number, 1, "2026-01-01T00:00:00Z")]
+
+
+def test_what_is_no_description_of_a_version_or_comes_late_does_not_change_when_it_was_published(broker):
+    key = b"ours"
+    with new_topics(broker) as names, active(broker, names, key=key) as trainer:
+        produce(broker, names.control, [b"{}"], keys=[version_key(1)], timestamp=1000)
+        trainer.publish(1, files(1))
+        source = KafkaOptions(type="kafka", brokers=broker.bootstrap, topic="records")
+        context = ClusterContext(
+            feed_of(names), SourceContext(Path(), 1 << 20, 0, bounded=False), lambda: None, 1000, 10
+        )
+        desk = KafkaDesk(options(broker), source, names, context, key=key)
+        (before,) = desk.versions()
+        assert before.published_at > "2000"
+        (said,) = (
+            record.value
+            for record in read_all(broker, names.control)
+            if record.key == version_key(1) and record.value != b"{}"
+        )
+        late = round(time.time() * 1000) + 3_600_000
+        for value in (b"{}", said):
+            produce(broker, names.control, [value], keys=[version_key(1)], timestamp=late)
+        assert desk.versions() == [before]

@@ -215,8 +215,8 @@ class KafkaDesk:
         for message in self._read_control():
             key = message.key() or b""
             ledger.enter(key, message.value())
-            if (number := version_named(key)) is not None:
-                published[number] = message.timestamp()[1]
+            if (number := version_named(key)) in ledger.versions:
+                published.setdefault(number, message.timestamp()[1])
         return ledger, published
 
     def _read_control(self) -> list[Message]:
