@@ -373,6 +373,14 @@ def test_a_rejected_payload_as_large_as_the_broker_takes_is_cut_so_that_it_passe
     assert (len(values), 1_048_000 < len(values[0]) < len(whole)) == (3, True)
 
 
+def test_a_client_that_is_told_to_write_too_little_is_refused_by_its_own_setting(world):
+    with pytest.raises(UserError) as refused:
+        world.sink(client={"message.max.bytes": 10_000})
+    assert str(refused.value) == (
+        "the client setting message.max.bytes is 10000, too few for an alert: set 16384 or more, or leave it out"
+    )
+
+
 def test_a_topic_that_takes_less_since_the_start_is_written_smaller_messages(world):
     sink = world.sink()
     resource = ConfigResource(ConfigResource.Type.TOPIC, world.topics.alerts)

@@ -19,7 +19,8 @@ Headers = list[tuple[str, str | bytes | None]]
 _FRAME = 120
 """Bytes that a batch of one message has beside key, value and headers."""
 _HEADER_FRAME = 8
-_LEAST_BYTES = 16 << 10
+LEAST_BYTES = 16 << 10
+"""Of a message that can hold any alert, its record cut."""
 _SHORT = 1000
 """Bytes of a value that stays in a row whose record was cut."""
 
@@ -70,9 +71,9 @@ class Limits:
         self._check(topic)
 
     def _check(self, topic: str) -> None:
-        if self._limits[topic] < _LEAST_BYTES:
+        if self._limits[topic] < LEAST_BYTES:
             raise UserError(
-                f"topic {topic} takes no messages of {_LEAST_BYTES} bytes, too small for an alert: "
+                f"topic {topic} takes no messages of {LEAST_BYTES} bytes, too small for an alert: "
                 "set its max.message.bytes higher"
             )
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamad.errors import CommitAbortedError
+from streamad.errors import CommitAbortedError, UserError
 from streamad.ports import Commit, Positions
 from streamad.records.batch import Cursor
 from streamad_connectors.kafka.connection import PATIENCE, check_reachable, connect
 from streamad_connectors.kafka.deliveries import Committing, Deliveries
-from streamad_connectors.kafka.messages import Limits, messages
+from streamad_connectors.kafka.messages import LEAST_BYTES, Limits, messages
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings, producer_settings
 from streamad_connectors.kafka.topics import Topics, topic_settings
 from streamad_connectors.kafka.transactions import RegroupedError, StartOverError, Transactions
@@ -187,4 +187,9 @@ def sizes(client: KafkaClient, folder: Path, topics: Topics) -> Limits:
     found = topic_settings(admin, names)
     limits = {name: int(found[name].get("max.message.bytes", _UNTOLD_BYTES)) for name in names}
     most = settings.get("message.max.bytes", max(limits.values()))
+    if "message.max.bytes" in settings and most < LEAST_BYTES:
+        raise UserError(
+            f"the client setting message.max.bytes is {most}, too few for an alert: set {LEAST_BYTES} or more, or leave "
+            "it out"
+        )
     return Limits({name: min(limit, most) for name, limit in limits.items()})
