@@ -95,7 +95,7 @@ def _row(topic: str, row: Row, limits: Limits) -> Message:
 
 
 def _rejected(topic: str, entry: Row, limits: Limits) -> Message:
-    """The payload itself as the value, so that a reader can repair and send it again; what is known of it in headers."""
+    """The payload's first bytes as the value; what is known of it, its whole length and checksum too, in headers."""
     key = entry["position"].encode()
     headers: Headers = [(name, _text(value)) for name, value in entry.items() if name != "bytes_base64"]
     payload = base64.b64decode(entry["bytes_base64"])

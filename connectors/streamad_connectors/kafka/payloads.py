@@ -10,7 +10,6 @@ import numpy as np
 from confluent_kafka import Message
 
 from streamad.records.batch import MISSING_TIME, Block, Rejection
-from streamad_connectors.lines import CUT_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,9 +118,7 @@ def _find_faults(block: Block, messages: Sequence[Message], record_bytes: int) -
         tombstone = messages[row].value() is None
         block.faults[row] = Rejection("empty", None, "a tombstone" if tombstone else "an empty message")
     for row in np.flatnonzero(lengths > record_bytes).tolist():
-        block.lengths[row] = int(lengths[row])
         block.faults[row] = Rejection("too_long", None, f"{lengths[row]} bytes")
-        block.ends[row] = block.starts[row] + min(CUT_BYTES, lengths[row])
     framed = np.flatnonzero(lengths >= _FRAME_BYTES)
     for row in framed[block.data[block.starts[framed]] == 0].tolist():
         block.faults[row] = framing(block.payload(row))
