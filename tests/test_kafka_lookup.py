@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
-from kafka_topics import admin, produce
+from kafka_broker import Broker
+from kafka_topics import admin, make_topics, produce
 from streamad_connectors.kafka.source import KafkaOptions, open_lookup
 
 from streamad.errors import InputError
@@ -103,3 +104,14 @@ def test_a_position_elsewhere_is_of_no_record_but_one_in_a_new_partition_is(look
     client.create_partitions([NewPartitions(look.topic, 3)])[look.topic].result(30)
     look.produce(["new"], partition=2)
     assert look(0, 2) == b"new"
+
+
+def test_while_the_broker_is_away_a_record_is_yet_to_come_and_is_found_afterwards(tmp_path):
+    with Broker(tmp_path) as broker:
+        looking = Looking(broker, make_topics(broker, {"records": 2})["records"])
+        assert looking(1) == b"b"
+        broker.stop()
+        assert [looking(9), looking(2), looking(0, 1), looking(9)] == [None] * 4
+        broker.start()
+        assert looking.until_known(2) == b"c"
+        looking.lookup.close()

@@ -30,7 +30,8 @@ _SETTLING = 2.0
 _TURN = 0.5
 """Seconds of one attempt: reasons for a failure are told between attempts."""
 
-_MISSING = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
+MISSING = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
+"""That there is no such topic or partition. A client that is cut off says so of any."""
 
 _LACKING = {
     "TOPIC_AUTHORIZATION_FAILED": "topic",
@@ -132,7 +133,7 @@ def _wait(connection: Connection[C], topic: str | None, until: float, seconds: f
     while (error := _ask(connection, topic)) is not None:
         if error.name() in _LACKING:
             raise lacking(Right("Describe", "topic", str(topic)), connection.user)
-        if error.name() in _MISSING and time.monotonic() > settled:
+        if error.name() in MISSING and time.monotonic() > settled:
             raise UserError(f"topic {topic} does not exist at {connection.events.brokers}")
         if connection.events.refusal is not None:
             raise connection.events.refusal
@@ -243,11 +244,11 @@ def streamad_error(error: KafkaError, doing: str, events: ClientEvents | None = 
         lacking = events.lacking(_LACKING[name]) if events else f"a right on the {_LACKING[name]} is missing"
         return UserError(f"{doing}: {lacking}")
     cut_off = events is not None and events.away  # knows no topic any more
-    if name in _MISSING and not cut_off:
+    if name in MISSING and not cut_off:
         return UserError(f"{doing}: there is no such topic")
     said = in_words(error.str(), events.secrets if events else ())
     if events is not None and events.problem and name in _UNREACHED:
         said = f"{said} ({events.problem})"
-    if name in _UNREACHED | _UNSETTLED | _MISSING:
+    if name in _UNREACHED | _UNSETTLED | MISSING:
         return OutOfTouchError(f"{doing}: {said}")
     return (UserError if name in _INPUT else WorldError)(f"{doing}: {said}")

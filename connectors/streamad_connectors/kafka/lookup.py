@@ -9,9 +9,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message
 
-from streamad.errors import InputError
+from streamad.errors import InputError, OutOfTouchError
 from streamad.records.batch import Block
-from streamad_connectors.kafka.connection import Connection, streamad_error
+from streamad_connectors.kafka.connection import MISSING, Connection, streamad_error
 from streamad_connectors.kafka.payloads import place_of
 from streamad_connectors.kafka.record_topic import RecordTopic
 from streamad_connectors.kafka.topic_reader import ALONE
@@ -30,8 +30,6 @@ _ENDS_HOLD = 1.0
 
 _TURN = 0.05
 _GONE = {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"}
-_LATER = {"_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_UNKNOWN_PARTITION", "_UNKNOWN_TOPIC"}
-"""A client that is cut off says of any partition that there is none."""
 
 
 class KafkaLookup:
@@ -51,9 +49,12 @@ class KafkaLookup:
             message = self._message(*place)
         except KafkaException as failed:
             error = failed.args[0]
-            if error.retriable() or error.name() in _LATER:
+            meant = streamad_error(error, f"looking for {position}", self._topic.connection.events)
+            if isinstance(meant, OutOfTouchError) or error.name() in MISSING:  # it was there a moment ago
                 return None
-            raise streamad_error(error, f"looking for {position}", self._topic.connection.events) from None
+            raise meant from None
+        except OutOfTouchError:
+            return None
         return None if message is None else self._topic.block([message], {})
 
     def close(self) -> None:
