@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from confluent_kafka.admin import ResourceType
 from deploy_help import DEPLOY, documents, rights
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.source import group_of
-from streamad_connectors.kafka.state import StateOptions
+from streamad_connectors.kafka.state import StateOptions, _scorer_name
 
 import streamad
 from streamad.cli import parser
@@ -271,9 +272,27 @@ def test_pods_start_the_roles_of_a_cluster(feed):
     scorer, trainer = asked(words["streamad-scorer"]), asked(words["streamad-trainer"])
     assert (scorer.command_function, trainer.command_function) == ("running:run", "running:trainer")
     assert {str(scorer.config), str(trainer.config)} == {f"/etc/streamad/config/{feed.job.config.name}"}
-    (override,) = scorer.set
-    assert override == "state.transactional_id=$(POD_NAME)"
     assert isinstance(feed.state, StateOptions)
+
+
+def test_pods_of_two_feeds_write_under_transactional_ids_of_their_own(feed, monkeypatch):
+    name = the("StatefulSet")["metadata"]["name"]
+    monkeypatch.setattr(
+        "socket.gethostname", lambda: f"{name}-1"
+    )  # as Kubernetes names a pod, and so its host
+    text = feed.job.config.read_text(encoding="utf-8")
+    ids = {}
+    for other in (feed.config.feed, "web"):
+        feed.job.config.write_text(
+            text.replace(f"\nfeed: {feed.config.feed}\n", f"\nfeed: {other}\n"), encoding="utf-8"
+        )
+        words = the("StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"]
+        one = member(Job("run", feed.job.config, tuple(asked(words).set)))
+        ids[other] = _scorer_name(one.state, one.source, one.context)
+    assert ids == {"conn": f"streamad-conn-{name}-1", "web": f"streamad-web-{name}-1"}
+    (prefix,) = (name for kind, name, _ in rights("scorer") if kind == ResourceType.TRANSACTIONAL_ID)
+    assert {other: id_.startswith(prefix) for other, id_ in ids.items()} == {"conn": True, "web": False}
+    assert not trainers_of("conn").startswith(prefix)
 
 
 @PODS
@@ -345,7 +364,7 @@ def test_the_rights_are_on_what_the_manifests_use(feed):
     named = {name for user in users for _, name, _ in rights(user)}
     fields = ("alerts", "rejected", "candidates", "labels", "models", "control")
     topics = {feed.source.topic, *(f"{feed.config.feed}.{field}" for field in fields)}
-    prefix = the("StatefulSet")["metadata"]["name"] + "-"
+    prefix = f"streamad-{feed.config.feed}-{the('StatefulSet')['metadata']['name']}-"
     assert named == topics | {f"streamad-{feed.config.feed}", trainers_of(feed.config.feed), prefix}
 
 

@@ -84,7 +84,7 @@ class Cluster(Feed):
 
     def rights(self, user):
         """What deploy/kafka-acls.md gives a user, for this feed in place of `conn`."""
-        own = {"conn": self.records, "streamad-scorer-": f"streamad-{self.name}-0"}
+        own = {"conn": self.records, "streamad-conn-streamad-scorer-": f"streamad-{self.name}-0"}
         return [
             (kind, own.get(name) or name.replace("conn", self.name), right)
             for kind, name, right in rights(user)
