@@ -10,6 +10,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from kafka_broker import Broker
 from kafka_topics import admin, make_topics, produce
+from streamad_connectors.kafka import lookup
 from streamad_connectors.kafka.source import KafkaOptions, open_lookup
 
 from streamad.errors import InputError
@@ -106,7 +107,8 @@ def test_a_position_elsewhere_is_of_no_record_but_one_in_a_new_partition_is(look
     assert look(0, 2) == b"new"
 
 
-def test_while_the_broker_is_away_a_record_is_yet_to_come_and_is_found_afterwards(tmp_path):
+def test_while_the_broker_is_away_a_record_is_yet_to_come_and_is_found_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr(lookup, "_ENDS_HOLD", 0.0)
     with Broker(tmp_path) as broker:
         looking = Looking(broker, make_topics(broker, {"records": 2})["records"])
         assert looking(1) == b"b"
