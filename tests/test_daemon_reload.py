@@ -55,15 +55,16 @@ def test_a_hang_up_brings_a_new_budget_and_refuses_what_counts_from_a_start_on(d
     alerts = more()
     assert [line["key"] for line in said(folder, "config_change_refused")] == ["detector.members"]
     assert said(folder, "config_read")[0]["changed"] == ["alerts.budget", "alerts.burst"]
-    assert {alert["threshold"] for alert in alerts[:before]} == {0.05}
-    assert {alert["threshold"] for alert in alerts[before:]} == {0.2}
+    # the threshold is the budget, give or take what the rate of alerts moves it
+    assert [alert["threshold"] for alert in alerts[:before]] == [pytest.approx(0.05, rel=0.2)] * before
+    assert all(alert["threshold"] == pytest.approx(0.2, rel=0.2) for alert in alerts[before:])
     assert {alert["repeat_of"] for alert in alerts[before:]} == {None}
     assert any(alert["repeat_of"] for alert in alerts[:before])
 
     config.write_text("streamad: 1")
     process.send_signal(signal.SIGHUP)
     wait_for(lambda: said(folder, "config_not_taken"), process)
-    assert {alert["threshold"] for alert in more()[before:]} == {0.2}
+    assert all(alert["threshold"] == pytest.approx(0.2, rel=0.2) for alert in more()[before:])
 
 
 def test_what_is_muted_is_stored_and_counted_and_not_sent_until_the_mute_ends(daemon):

@@ -22,7 +22,7 @@ def test_the_window_begins_at_the_youngest_batch_behind_which_everything_needed_
         enough = [
             p.start.first
             for n, p in enumerate(pieces)
-            if sum(q.rows for q in pieces[n:]) >= 500 and sum(q.held_out for q in pieces[n:]) >= 40
+            if sum(q.rows for q in pieces[n:]) >= 500 and sum(q.compared for q in pieces[n:]) >= 40
         ]
         start = max(enough, default=0)
         assert window.start() == Start(start, {"p": {"line": start}}, "m")

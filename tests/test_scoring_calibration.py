@@ -65,3 +65,11 @@ def test_a_threshold_is_the_budget_as_a_share_of_the_records():
     assert threshold_for("20/h", 40_000) == 0.0005
     assert threshold_for("20/h", 10) == 0.5
     assert threshold_for("20/h", None) == 0.001
+
+
+def test_a_score_that_stands_for_many_counts_as_many():
+    rng = np.random.default_rng(3)
+    scores, weights = rng.exponential(size=300), rng.integers(1, 9, 300).astype(float)
+    weighted, repeated = Calibration.fit(scores, weights), Calibration.fit(scores.repeat(weights.astype(int)))
+    assert weighted.scores.tolist() == repeated.scores.tolist()
+    assert weighted.shares == pytest.approx(repeated.shares)

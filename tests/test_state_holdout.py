@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamad.state.holdout import chosen, held_out, split
+from streamad.state.holdout import chosen, compared, held_out, split
 
 
 def test_a_tenth_of_the_records_is_held_out_whatever_the_seed():
@@ -42,3 +42,10 @@ def test_a_sample_has_its_share_and_is_apart_from_the_hold_out():
     assert (sample & held_out(records, 1)).mean() == pytest.approx(0.01, abs=0.003)
     assert not chosen(records, 1, 0.0).any()
     assert chosen(records, 1, 1.0).all()
+
+
+def test_half_of_all_records_are_compared_with_those_held_out_among_them():
+    records = np.arange(100_000)
+    half = compared(records, 7)
+    assert half.mean() == pytest.approx(0.5, abs=0.01)
+    assert half[held_out(records, 7)].all()

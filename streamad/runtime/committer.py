@@ -250,7 +250,7 @@ class Committer:
     def _piece(self, batch: Batch, before: dict[str, Cursor]) -> Piece:
         rows = len(batch) - len(batch.rejections)
         start = Start(batch.first, before, mark_of(batch.block))
-        return Piece(start, rows, len(self._in_force.held_out_rows(batch)))
+        return Piece(start, rows, len(self._in_force.rows_to_compare(batch)))
 
 
 def rejected_rows(batch: Batch, now: str) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ class Follower(InForce):
         del records, batches
         return {}
 
-    def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+    def rows_to_compare(self, batch: Batch) -> NDArray[np.int64]:
         """The reference is published."""
         del batch
         return np.empty(0, np.int64)

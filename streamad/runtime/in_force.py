@@ -35,7 +35,7 @@ class InForce(ABC):
     def __init__(self, feed: Feed, reference_rows: int) -> None:
         self._feed = feed
         self.reference_rows = reference_rows
-        """Held-out records that the calibration remembers."""
+        """Records that the calibration remembers."""
         self.scorer: Scorer | None = None
         self.threshold = 0.0
         self.applied: list[dict[str, Any]] = []
@@ -89,7 +89,7 @@ class InForce(ABC):
         """What a commit of these batches, up to record number `records`, carries of the learned state."""
 
     @abstractmethod
-    def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
+    def rows_to_compare(self, batch: Batch) -> NDArray[np.int64]:
         """The accepted rows of a batch that the reference may hold."""
 
     @abstractmethod

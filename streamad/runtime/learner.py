@@ -14,12 +14,12 @@ import structlog
 
 from streamad.errors import StoreError, TrainingError
 from streamad.records.batch import ACCEPTED, Batch
+from streamad.runtime.calibrating import Calibrating
 from streamad.runtime.drifting import DriftWatch
 from streamad.runtime.in_force import InForce
 from streamad.runtime.snapshots import snapshot_of
 from streamad.scoring.calibration import threshold_for
 from streamad.state.buffer import Buffer
-from streamad.state.holdout import held_out
 from streamad.state.past import Past
 from streamad.training.trainer import Failed
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Held-out records that the calibration remembers: fewer than the window usually holds out.
-_REFERENCE_ROWS, _REFERENCE_SHARE = 10_000, 0.08
+#: Records that the calibration remembers: half of those that it may refer to, and fewer than the window holds.
+_REFERENCE_ROWS, _REFERENCE_SHARE = 22_500, 0.45
 
 
 class Learner(InForce):
     """The learned state of one feed, all of it its own."""
 
     def __init__(self, feed: LearningFeed) -> None:
-        self._options = feed.config.training
-        rows = min(_REFERENCE_ROWS, max(int(self._options.window.records * _REFERENCE_SHARE), 1))
+        window = feed.config.training.window
+        rows = min(_REFERENCE_ROWS, max(int(window.records * _REFERENCE_SHARE), 1))
         super().__init__(feed, rows)
         self._feed: LearningFeed = feed
+        self._calibrating = Calibrating(rows * 2 // 3, feed.seed)
         self._drift = DriftWatch(feed)
-        window = self._options.window
         self._past = Past(window.past, window.records, feed.config.schema_, feed.seed)
         self._dictionary_saved = self._dictionary_due = (-1, 0)
 
@@ -81,14 +81,13 @@ class Learner(InForce):
             return not self._feed.replay
         if isinstance(outcome, Failed) and outcome.world and self._feed.replay:
             raise StoreError(outcome.reason)  # counted as failed, the replay would not be the same twice
+        version = retraining.plan.last_version
         if isinstance(outcome, Failed):
-            self.versions.append({"number": retraining.plan.last_version, "status": "failed"})
+            self.versions.append({"number": version, "status": "failed"})
         elif refused := self._refused(outcome[0]):
-            log.info("version_refused", version=retraining.plan.last_version, reason=refused["reason"])
-            version = retraining.plan.last_version
+            log.info("version_refused", version=version, reason=refused["reason"])
             self.versions.append({"number": version, "status": "refused", "numbers": refused})
         elif self.scorer is not None and self._feed.is_pinned(self.scorer.version):
-            version = retraining.plan.last_version
             log.info("version_held_back", version=version, pinned=self.scorer.version)
             self.versions.append({"number": version, "numbers": _numbers(outcome[0])})
         else:
@@ -127,6 +126,7 @@ class Learner(InForce):
         if isinstance(outcome, Failed):
             raise TrainingError(f"the first model could not be fitted: {outcome.reason}")
         self._trained(outcome)
+        self._calibrating.begin(int(outcome[0]["version"]), held[-1].first + len(held[-1]))
         self._swap(outcome, held[0].first, (), warm_up)
         return True
 
@@ -150,9 +150,7 @@ class Learner(InForce):
         self._dictionary_saved = self._dictionary_due
         for scored in committed:
             self.append(self._feed.buffer, scored.batch)
-            if scored.version == scorer.version:
-                rows = self.held_out_rows(scored.batch)
-                scorer.extend(scored.scores.features[rows], scored.scores.base[rows])
+        self._calibrating.meet(scorer, committed)
         self._recalibrate(scorer)
         self._past.commit()
         self._drift.commit(committed, self._values)
@@ -175,6 +173,7 @@ class Learner(InForce):
             "learner": {
                 "version": self.scorer.version,
                 "effective_at": self.effective_at,
+                "calibration": self._calibrating.state(batches),
                 "promotions": self.promotions,
                 "retraining": self._feed.retraining.state(),
             },
@@ -206,17 +205,16 @@ class Learner(InForce):
         artifact = self._feed.load_artifact(state["version"])
         scorer = self._make_scorer(artifact)
         records = checkpoint["engine"]["records"]
-        effective_at = state["effective_at"] if scorer.version == state["version"] else records
+        same = scorer.version == state["version"]
+        effective_at = state["effective_at"] if same else records
         self._feed.book.restore(self._feed.log_entries)
         self._feed.retraining.restore(state["retraining"], self._feed.last_version)
+        self._calibrating.restore(state if same else {}, effective_at, self._feed.retraining.plan)
         scorer.bind(self._values())
         for batch in window:
             self.append(self._feed.buffer, batch)
-            rows = self.held_out_rows(batch)
-            rows = rows[batch.first + rows >= effective_at]
-            scored = scorer.score(batch.numbers[rows], batch.codes[rows])
-            scorer.extend(scored.features, scored.base)
-        if scorer.version != state["version"]:
+            self._calibrating.again(scorer, batch)
+        if not same:
             self.versions.append({"number": scorer.version, "status": "active"})
         self.promotions = state["promotions"]
         self._adopt(scorer, effective_at)
@@ -256,6 +254,7 @@ class Learner(InForce):
         position = self._feed.book.position if label_position is None else label_position
         snapshot = snapshot_of(self._feed, buffer, self._past, self._values(), parent, position)
         self._feed.retraining.begin(snapshot, records)
+        self._calibrating.begin(snapshot.version, records)
         self.versions.append({"number": snapshot.version, "created_record": records, "parent": parent})
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Artifact | Failed | None:
@@ -276,15 +275,21 @@ class Learner(InForce):
         tables = self._take_over(artifact, number, open_batches, codes)
         self._feed.buffer.remap(tables)
         self._past.remap(tables)
+        assert self.scorer is not None
+        self._calibrating.swapped(self.scorer, number, tables)
         self._drift.bind(self._values())
         self.versions.append(
             {"number": artifact[0]["version"], "status": "active", "numbers": _numbers(artifact[0])}
         )
 
     def _recalibrate(self, scorer: Scorer) -> None:
-        """Bring p-values and threshold up to date with reference, head and the feed's rate."""
+        """Bring p-values and threshold up to date with reference, head, and the rates of records and of alerts."""
         scorer.recalibrate()
-        self.threshold = threshold_for(self._feed.config.alerts.budget, self._feed.buffer.records_per_hour())
+        share = threshold_for(self._feed.config.alerts.budget, self._records_per_hour())
+        self.threshold = self._calibrating.rate.threshold(share)
+
+    def _records_per_hour(self) -> float | None:
+        return self._feed.buffer.records_per_hour()
 
     def append(self, buffer: Buffer, batch: Batch) -> None:
         """Add a batch's accepted rows to a window."""
@@ -294,10 +299,9 @@ class Learner(InForce):
             times = batch.arrivals(rows, self._feed.clock.micros())
         buffer.append(batch.numbers[rows], batch.codes[rows], batch.identities(rows), times)
 
-    def held_out_rows(self, batch: Batch) -> NDArray[np.int64]:
-        """The accepted rows of a batch that are never trained on."""
-        rows = np.flatnonzero(batch.status == ACCEPTED)
-        return rows[held_out(batch.identities(rows), self._feed.seed)]
+    def rows_to_compare(self, batch: Batch) -> NDArray[np.int64]:
+        """See `Calibrating.rows`."""
+        return self._calibrating.rows(batch)
 
 
 def _numbers(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from streamad.ports import Reference, WatchedSource
 from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
 from streamad.runtime.retraining import name
-from streamad.scoring.calibration import threshold_for
 from streamad.state.artifacts import read_files
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from streamad.runtime.feed import LearningFeed
     from streamad.runtime.published import Published, PublishedNews
     from streamad.runtime.transaction import Scored
-    from streamad.scoring.scorer import Scorer
     from streamad.state.artifacts import Artifact
 
 _REFERENCE_SECONDS, _REFERENCE_ROWS = 10.0, 2000
@@ -91,12 +89,11 @@ class Tutor(Learner):
             self._publisher.publish(version, read_files(self._artifacts / name(version)))
         self._promoted = version
 
-    def _recalibrate(self, scorer: Scorer) -> None:
-        """As `Learner`, with the rate of the whole feed, of which the source may hand out a sample."""
-        scorer.recalibrate()
-        rate, source = self._feed.buffer.records_per_hour(), self._feed.source
+    def _records_per_hour(self) -> float | None:
+        """The rate of the whole feed, of which the source may hand out a sample."""
+        rate, source = super()._records_per_hour(), self._feed.source
         share = source.figures({}).share if isinstance(source, WatchedSource) else 1.0
-        self.threshold = threshold_for(self._feed.config.alerts.budget, rate and rate / share)
+        return rate and rate / share
 
     def status(self) -> dict[str, Any]:
         """See `Learner.status`; also the labels whose record is nowhere."""

@@ -41,38 +41,38 @@ class Piece(NamedTuple):
     start: Start
     rows: int
     """Accepted records: rejected ones take no room in the buffer."""
-    held_out: int
+    compared: int
     """Those of them that the reference may hold."""
 
 
 class Window:
-    """The youngest committed batches that together hold `rows` accepted records and `held_out` reference rows.
+    """The youngest committed batches that together hold `rows` accepted records and `compared` reference rows.
 
     Counted, not estimated: a window short of a single row would train another model after a crash.
     """
 
-    def __init__(self, rows: int, held_out: int) -> None:
-        self._rows, self._held_out = rows, held_out
+    def __init__(self, rows: int, compared: int) -> None:
+        self._rows, self._compared = rows, compared
         self._pieces: deque[Piece] = deque()
-        self._spare_rows, self._spare_held_out = -rows, -held_out
+        self._spare_rows, self._spare_compared = -rows, -compared
 
     def add(self, piece: Piece) -> None:
         """Append a batch; the oldest ones go as soon as the others suffice."""
         self._pieces.append(piece)
         self._spare_rows += piece.rows
-        self._spare_held_out += piece.held_out
+        self._spare_compared += piece.compared
         while (
-            self._spare_rows >= (oldest := self._pieces[0]).rows and self._spare_held_out >= oldest.held_out
+            self._spare_rows >= (oldest := self._pieces[0]).rows and self._spare_compared >= oldest.compared
         ):
             self._pieces.popleft()
             self._spare_rows -= oldest.rows
-            self._spare_held_out -= oldest.held_out
+            self._spare_compared -= oldest.compared
 
     def copy(self) -> Window:
         """An independent copy."""
-        window = Window(self._rows, self._held_out)
+        window = Window(self._rows, self._compared)
         window._pieces = self._pieces.copy()
-        window._spare_rows, window._spare_held_out = self._spare_rows, self._spare_held_out
+        window._spare_rows, window._spare_compared = self._spare_rows, self._spare_compared
         return window
 
     def start(self) -> Start | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +12,8 @@ from streamad.errors import StateError
 from streamad.features.usual import Usual
 from streamad.models.head import Head, Label, Site, probability
 from streamad.models.scoring_model import Scored, ScoringModel, part
-from streamad.scoring.calibration import Calibration
 from streamad.scoring.reasons import Explainer, Reason
+from streamad.scoring.reference import Excerpt, Reference
 from streamad.state.artifacts import packed, unpacked
 
 if TYPE_CHECKING:
@@ -62,10 +61,9 @@ class Scorer:
         self.head = Head.from_tensors(part(tensors, "head."))
         self.lessons = _lessons(manifest, tensors)
         """What the head had learned when the artifact was made, by event."""
-        self.reference_rows = reference_rows
-        # The reference's features in the pieces in which they came, the youngest last; few labels ask for them.
-        self._features = deque([np.asarray(tensors["reference.features"], dtype=np.float64)])
-        self._base = np.asarray(tensors["reference.score"], dtype=np.float64)
+        features = np.asarray(tensors["reference.features"], dtype=np.float64)
+        base = np.asarray(tensors["reference.score"], dtype=np.float64)
+        self._reference = Reference(Excerpt(features, base, np.ones(len(base))), reference_rows)
         encoder = self.model.encoder
         self._explainer = Explainer(encoder, Usual.from_tensors(encoder, part(tensors, "usual.")))
         self._examples: Scored | None = None  # what the explainer's examples score, once somebody asks
@@ -116,18 +114,22 @@ class Scorer:
         `recalibrate` afterwards.
         """
         features = self.model.score(self._encoder.encode(numbers, codes)).features[0]
+        self._reference.forget()
         return Lesson(features, self.head.update(features, verdict), verdict)
 
     def unlearn(self, lesson: Lesson) -> None:
         """Take exactly one label back. `recalibrate` afterwards."""
+        self._reference.forget()
         self.head.remove(*lesson)
 
     def extend(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> None:
-        """Add held-out rows to the reference, the oldest making room. `recalibrate` afterwards."""
-        self._features.append(features)
-        self._base = np.concatenate([self._base, base])[-self.reference_rows :]
-        while sum(map(len, self._features)) - len(self._features[0]) >= self.reference_rows:
-            self._features.popleft()
+        """Add rows that no member was trained on to the reference, the oldest making room. `recalibrate` afterwards."""
+        self._reference.extend(features, base)
+
+    def meet(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> None:
+        """As `extend`, with rows that this version has not scored."""
+        scored = self.model.score(self._encoder.encode(numbers, codes))
+        self.extend(scored.features, scored.score)
 
     def refer_to(self, arrays: bytes) -> None:
         """Take over a reference that another process has packed (`packed_reference`). `recalibrate` afterwards.
@@ -137,25 +139,29 @@ class Scorer:
         tensors = unpacked(arrays)
         nothing = np.empty(0)
         features, base = tensors.get("features", nothing), tensors.get("score", nothing)
-        fits = base.ndim == 1 and features.shape == (len(base), self._features[0].shape[1]) and len(base)
-        if not fits or not (np.isfinite(base).all() and np.isfinite(features).all()):
+        weights = tensors.get("weight", np.ones(len(base)))
+        fits = base.ndim == 1 and features.shape == (len(base), self.model.head_width) and len(base)
+        sound = all(np.isfinite(array).all() for array in (base, features, weights))
+        if not (fits and sound and weights.shape == base.shape and (weights > 0).all()):
             raise StateError("a reference does not fit the version that it names")
-        self._features = deque([features.astype(np.float64)])
-        self._base = base.astype(np.float64)
+        taken = Excerpt(*(array.astype(np.float64) for array in (features, base, weights)))
+        self._reference = Reference(taken, len(base))
 
     def packed_reference(self, rows: int) -> bytes:
-        """The youngest `rows` rows of the reference, for `refer_to`."""
-        base, features = self.reference()
-        return packed({"features": features[-rows:].astype(np.float32), "score": base[-rows:]})
+        """What `rows` rows can tell of the reference, for `refer_to`."""
+        features, base, weights = self._reference.excerpt(rows, self._levels)
+        return packed({"features": features.astype(np.float32), "score": base, "weight": weights})
 
-    def reference(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The detector's scores [R] of the reference and the features [R, F] of its rows, the youngest last."""
-        return self._base, np.concatenate(self._features)[-len(self._base) :]
+    def reference(self) -> Excerpt:
+        """The reference as it is now, the youngest row last."""
+        return self._reference.rows()
 
     def recalibrate(self) -> None:
         """Fit the calibration to the reference as the head sees it now."""
-        base, features = self.reference()
-        self._calibration = Calibration.fit(self.head.log_odds(features) if self.labeled else base)
+        self._calibration = self._reference.calibration(self._levels)
+
+    def _levels(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._moved(Scored(base, features))
 
 
 def _lessons(manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> dict[str, Lesson]:

@@ -1,4 +1,4 @@
-"""Which records are never trained on: a tenth of them, the same ones for every version of a run."""
+"""Which records are never trained on: a tenth of them, the same ones for every version of a run; and other samples."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ SHARE = 10
 def held_out(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Whether each record number [n] is held out; depends on the number and the run's seed alone."""
     out: NDArray[np.bool_] = _mixed(records, seed) % np.uint64(SHARE) == 0
+    return out
+
+
+def compared(records: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Whether each record number [n] is of the half that scores are compared with once a version is older than they are.
+
+    Held-out records are among them.
+    """
+    out: NDArray[np.bool_] = _mixed(records, seed) % np.uint64(2) == 0
     return out
 
 
