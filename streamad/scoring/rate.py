@@ -16,6 +16,8 @@ _MEMORY = 8000
 """Records after which what was seen counts for a third."""
 _CHANCE = _MEMORY / 10
 """The bound is one standard deviation of a count in so many records: 2.1 times a budget of 0.1 %, 1.16 times one of 5 %."""
+_FLOOD = 1.5
+"""More than this is never corrected for: it would cost a burst more than a fifth of its alerts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +38,4 @@ class AlertRate:
         weight = 1 - math.exp(-records / _MEMORY)
         most = 1 + 1 / math.sqrt(_CHANCE * expected / records)
         moved = self.excess * (1 + weight * (alerts / expected - 1))
-        return type(self)(min(max(moved, 1 / most), most))
+        return type(self)(min(max(moved, 1 / most), most, _FLOOD))
