@@ -76,8 +76,8 @@ class Driver:
 
     def open(self, told, context):
         named = {"type": "kafka", "topic": told["topic"], "group": told["topic"], "brokers": told["brokers"]}
-        source = open_member(KafkaOptions(**named, client=told["client"]), context, alone=False)
-        client, topics = KafkaClient(brokers=told["brokers"]), Topics(*told["topics"], "", "", "")
+        client = KafkaOptions(**named, client=told["client"])
+        source, topics = open_member(client, context, alone=False), Topics(*told["topics"], "", "", "")
         sink = open_sink(client, Path(), topics, source, transactional_id=told["id"], on_step=self.ender)
         return source, sink
 

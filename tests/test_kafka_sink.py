@@ -297,6 +297,18 @@ def test_a_sink_that_was_fenced_starts_over_once_and_the_second_time_names_its_t
     assert world.seen() == ([1, 3, 5], {0: 3})
 
 
+def test_after_brokers_were_away_another_producer_goes_on_and_nothing_is_written_twice(world):
+    sink = world.sink()
+    sink.commit(world.commit(range(2), p0=2))
+    writer = sink._writer
+    cut_off, absence = writer._connection, writer._options.absence
+    absence.begin()
+    absence.end()
+    sink.commit(world.commit(range(2, 4), p0=4))
+    assert writer._connection is not cut_off
+    assert (world.seen(), sink.figures["aborted"]) == (([0, 1, 2, 3], {0: 4}), 0)
+
+
 def test_a_fence_is_forgotten_after_a_while_of_work(world, monkeypatch):
     monkeypatch.setattr("streamad_connectors.kafka.transactions._QUIET_SECONDS", 0)
     first = world.sink()

@@ -62,6 +62,7 @@ class Transactions(Writer):
         super().__init__(options, settings | transactional, limits, on_step)
         self._name, self._remedy, self._ready = name, remedy, False
         self._fenced_at: float | None = None
+        self._absences = options.absence.ended
 
     def move(self, messages: Iterable[Message], offsets: list[TopicPartition], metadata: object) -> None:
         """See `Writer.move`. Raises `StartOverError` and `RegroupedError` too."""
@@ -106,6 +107,9 @@ class Transactions(Writer):
         self._ready = False
 
     def _producer(self, deadline: Deadline) -> Producer:
+        if self._absences != self._options.absence.ended:
+            self._absences = self._options.absence.ended
+            self.close()  # a client that was cut off waits for a coordinator that it has forgotten, see `_bounded`
         producer = super()._producer(deadline)
         if not self._ready:
             _insist(producer.init_transactions, deadline)
