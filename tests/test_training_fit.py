@@ -147,13 +147,14 @@ def test_the_head_knows_the_labels_and_can_forget_them_one_by_one():
     assert head.log_odds(features)[1::2].min() > head.log_odds(features)[::2].max()
     for i, (precision, shift) in enumerate(tensors["head.sites"]):
         head.remove(features[i], Site(precision, shift), "anomaly" if i % 2 else "normal")
-    assert head.mean == pytest.approx(Head.with_waves(7, 0.001, snapshot().seed).mean, abs=1e-9)
+    fresh = Head.with_waves(tensors["reference.features"], 0.001, snapshot().seed)
+    assert head.mean == pytest.approx(fresh.mean, abs=1e-9)
 
 
 def test_without_labels_the_head_is_the_prior():
     _, tensors = fit(snapshot())
     assert same(part(tensors, "head."), {
-        **Head.with_waves(7, 0.001, snapshot().seed).tensors(),
+        **Head.with_waves(tensors["reference.features"], 0.001, snapshot().seed).tensors(),
         "sites": np.empty((0, 2)),
         "features": np.empty((0, 7)),
     })  # fmt: skip

@@ -4,7 +4,8 @@ A feed's head reads its latents as waves (`streamad.models.waves`), others as th
 
 The weights' posterior is kept in information form. Every label contributes one *site*, a Gaussian stand-in
 for its likelihood along its own features, so that a label costs the same however many came before, and a
-withdrawn one is taken out again by subtracting exactly its site.
+withdrawn one is taken out again by subtracting exactly its site. Labels may be mistakes: on a feed a site counts by
+the probability that it is none, so that one verdict against many changes little, and many change it again.
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ LEVEL_WEIGHT, LEVEL_DEVIATION = 2.0, 0.5
 """Prior of the weight on the score: before any label, and for a while after, the base score leads."""
 LATENT_DEVIATION = 0.2
 """Prior standard deviation of the weights on the latents, whose prior mean is 0."""
-WAVES_DEVIATION, WAVES_LEVEL_DEVIATION = 2.25, 0.1
-"""With waves: how far the latents may move the log odds, and how little a label tells about the score elsewhere."""
+WAVES_DEVIATION = 2.25
+"""With waves: how far the latents may move the log odds."""
+RARITY_WEIGHT, RARITY_DEVIATION = 1.5, 0.1
+"""With waves: the log odds go up by so much where a score is e times as rare, and a label tells little about that."""
+MISTAKEN = 0.05
+"""With waves: the share of labels that are taken to be mistakes."""
 BIAS_DEVIATION = 1.0
 PRECISION_FLOOR = 1e-4
 """The least precision of a site: a label that surprises nobody still leaves a trace."""
 RATE_FLOOR = 1e-6
+_MODERATION = math.pi / 8
 CHUNK = 256
 """Rows of every product in `Head.log_odds`."""
 
@@ -78,14 +84,15 @@ class Head:
         return cls(precision, precision @ mean, 0, 0, mean)
 
     @classmethod
-    def with_waves(cls, width: int, prior_rate: float, seed: int) -> Self:
-        """A head without labels that reads its F = `width` features as waves."""
-        waves = Waves.fresh(width, seed)
+    def with_waves(cls, held: NDArray[np.float64], prior_rate: float, seed: int) -> Self:
+        """A head without labels that reads features like those of the held-out rows [R, F] as waves."""
+        waves = Waves.fresh(held, seed)
         head = cls.fresh(
             waves.width,
             prior_rate,
             latent_deviation=WAVES_DEVIATION,
-            level_deviation=WAVES_LEVEL_DEVIATION,
+            level_weight=RARITY_WEIGHT,
+            level_deviation=RARITY_DEVIATION,
         )
         head.waves = waves
         return head
@@ -94,10 +101,12 @@ class Head:
         """Learn one label of the features [F]; returns what `remove` needs to forget it."""
         f = self._read(features)
         y = 1.0 if label == "anomaly" else 0.0
-        logit = _mode(float(f @ self.mean), float(f @ np.linalg.solve(self.precision, f)), y)
+        mean, variance = float(f @ self.mean), float(f @ np.linalg.solve(self.precision, f))
+        logit = _mode(mean, variance, y)
         p = _sigmoid(logit)
-        precision = max(p * (1 - p), PRECISION_FLOOR)
-        site = Site(precision, precision * logit + (y - p))
+        trust = _trust(mean, variance, y, self._mistaken)
+        precision = max(trust * p * (1 - p), PRECISION_FLOOR)
+        site = Site(precision, precision * logit + trust * (y - p))
         self._add(f, site, 1.0)
         self._count(label, 1)
         return site
@@ -136,7 +145,7 @@ class Head:
         f[:, :-1] = given if self.waves is None else self.waves.apply(given)
         spread = f @ factor
         variance = np.einsum("nf,nf->n", spread, spread)
-        moderated: NDArray[np.float64] = (f @ self.mean) / np.sqrt(1 + math.pi / 8 * variance)
+        moderated: NDArray[np.float64] = (f @ self.mean) / np.sqrt(1 + _MODERATION * variance)
         return moderated[: len(features)]
 
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,6 +176,11 @@ class Head:
         anomaly, normal = (int(count) for count in tensors["counts"])
         return cls(precision, vector, anomaly, normal, mean, Waves.from_tensors(tensors))
 
+    @property
+    def _mistaken(self) -> float:
+        """The share of labels that are taken to be mistakes."""
+        return 0.0 if self.waves is None else MISTAKEN
+
     def _read(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the weights meet [F + 1] of one row's features."""
         read = features if self.waves is None else self.waves.apply(features[None])[0]
@@ -192,6 +206,14 @@ def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-min(max(logit, -60.0), 60.0)))
+
+
+def _trust(mean: float, variance: float, y: float, mistaken: float) -> float:
+    """The probability that a label is none of the mistaken ones, by how likely the labels before made it."""
+    logit = mean / math.sqrt(1 + _MODERATION * variance)
+    likely = _sigmoid(logit if y else -logit)
+    right, wrong = (1 - mistaken) * likely, mistaken * (1 - likely)
+    return right / (right + wrong)
 
 
 def _mode(mean: float, variance: float, y: float) -> float:

@@ -15,47 +15,52 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from streamad.models.rarity import Rarity
+
 COUNT = 64
-"""D, the number of features: more of them cost time and gained nothing."""
+"""D, the number of features: more of them cost time and gained nothing. Half are cosines and half are sines, so that all
+rows' features have the length 1 and, before any label, the level alone ranks them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waves:
-    """Cosines of random projections of the latents; the level of the score is kept as it is."""
+    """Cosines and sines of random projections of the latents, and how rare the level of the score is."""
 
     frequency: NDArray[np.float64]
-    """[F - 1, D]."""
-    phase: NDArray[np.float64]
-    """[D]."""
+    """[F - 1, D / 2]."""
+    rarity: Rarity
 
     @classmethod
-    def fresh(cls, width: int, seed: int) -> Self:
-        """For F = `width` standardised features, the last of which is the level.
+    def fresh(cls, held: NDArray[np.float64], seed: int) -> Self:
+        """For standardised features like those of the held-out rows [R, F], the last of which is the level.
 
         The kernel's length is what the latents' standardisation makes it: the root of their number.
         """
         random = np.random.default_rng(seed)
-        latents = max(width - 1, 1)
-        frequency = random.standard_normal((width - 1, COUNT)) / math.sqrt(latents)
-        return cls(frequency, random.uniform(0, 2 * math.pi, COUNT))
+        latents = held.shape[1] - 1
+        frequency = random.standard_normal((latents, COUNT // 2)) / math.sqrt(max(latents, 1))
+        return cls(frequency, Rarity.fit(held[:, -1]))
 
     @property
     def width(self) -> int:
         """D + 1."""
-        return len(self.phase) + 1
+        return COUNT + 1
 
     def apply(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[n, D + 1] of [n, F]; a row's cosines have the length 1 on the average."""
-        waves = np.cos(features[:, :-1] @ self.frequency + self.phase) * math.sqrt(2 / len(self.phase))
-        return np.hstack([waves, features[:, -1:]])
+        """[n, D + 1] of [n, F]."""
+        angles = features[:, :-1] @ self.frequency
+        length = 1 / math.sqrt(angles.shape[1])
+        return np.column_stack(
+            [np.cos(angles) * length, np.sin(angles) * length, self.rarity.apply(features[:, -1])]
+        )
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of an artifact."""
-        return {"frequency": self.frequency, "phase": self.phase}
+        return {"frequency": self.frequency, **self.rarity.tensors()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self | None:
         """The waves that wrote `tensors`; None where they are of a head without."""
-        if "phase" not in tensors:
+        if "frequency" not in tensors:
             return None
-        return cls(np.array(tensors["frequency"], np.float64), np.array(tensors["phase"], np.float64))
+        return cls(np.array(tensors["frequency"], np.float64), Rarity.from_tensors(tensors))

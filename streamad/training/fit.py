@@ -41,8 +41,8 @@ def fit(snapshot: Snapshot, progress: Progress | None = None) -> tuple[dict[str,
     kept = trained & fresh
     detector, losses = _train(snapshot, encoder.width, x[kept], labeled, progress)
     model = _model(encoder, detector, x[held])
-    head, head_tensors = _head(snapshot, model, labeled)
     reference = model.score(x[held])
+    head, head_tensors = _head(snapshot, reference.features, model.score(labeled).features)
     usual = _usual(snapshot, encoder, fresh if fresh.any() else trained)
     tensors: Tensors = {
         **{f"encoder.{name}": tensor for name, tensor in encoder.tensors().items()},
@@ -133,10 +133,11 @@ def _model(encoder: Encoder, detector: Detector, held: NDArray[np.float32]) -> S
     return ScoringModel(encoder, detector, FeatureStats.fit(raw))
 
 
-def _head(snapshot: Snapshot, model: ScoringModel, labeled: NDArray[np.float32]) -> tuple[Head, Tensors]:
-    """The head of the snapshot's labels in the new latent space, and its tensors."""
-    head = Head.with_waves(model.head_width, snapshot.prior_rate, snapshot.seed)
-    features = model.score(labeled).features
+def _head(
+    snapshot: Snapshot, held: NDArray[np.float64], features: NDArray[np.float64]
+) -> tuple[Head, Tensors]:
+    """The head of the snapshot's labels, in the new latent space [m, F] beside the held-out rows [R, F]; its tensors."""
+    head = Head.with_waves(held, snapshot.prior_rate, snapshot.seed)
     labels: list[Label] = ["anomaly" if verdict == 1 else "normal" for verdict in snapshot.labeled_verdict]
     sites = head.fit(features, labels)
     tensors = {f"head.{name}": tensor for name, tensor in head.tensors().items()}
