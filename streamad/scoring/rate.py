@@ -15,9 +15,9 @@ from typing import Self
 _MEMORY = 8000
 """Records after which what was seen counts for a third."""
 _CHANCE = _MEMORY / 10
-"""The bound is one standard deviation of a count in so many records: 2.1 times a budget of 0.1 %, 1.16 times one of 5 %."""
-_FLOOD = 1.5
-"""More than this is never corrected for: it would cost a burst more than a fifth of its alerts."""
+"""The bound is one standard deviation of a count in so many records, 1.35 times a budget of 1 %, 1.16 times one of 5 %."""
+_MOST = 1.5
+"""And it is never more than this: a burst would lose too many of its alerts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,6 @@ class AlertRate:
         if not records or not expected:
             return self
         weight = 1 - math.exp(-records / _MEMORY)
-        most = 1 + 1 / math.sqrt(_CHANCE * expected / records)
+        most = min(1 + 1 / math.sqrt(_CHANCE * expected / records), _MOST)
         moved = self.excess * (1 + weight * (alerts / expected - 1))
-        return type(self)(min(max(moved, 1 / most), most, _FLOOD))
+        return type(self)(min(max(moved, 1 / most), most))
