@@ -30,7 +30,7 @@ def test_before_any_label_a_head_on_waves_ranks_by_the_level(rows):
 
 
 def test_a_label_moves_its_own_kind_and_leaves_what_is_far_from_it_alone(rows):
-    head, random = Head.with_waves(rows, 0.001, 1), np.random.default_rng(2)
+    head, random = Head.with_waves(rows, 0.01, 1), np.random.default_rng(2)
     kind, other = (
         centre + 0.1 * random.standard_normal((50, F)) for centre in (4 * random.standard_normal(F), 0.0)
     )

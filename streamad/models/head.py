@@ -89,7 +89,7 @@ class Head:
         waves = Waves.fresh(held, seed)
         head = cls.fresh(
             waves.width,
-            prior_rate,
+            prior_rate**RARITY_WEIGHT,  # as rare as that: an anomaly as likely as not
             latent_deviation=WAVES_DEVIATION,
             level_weight=RARITY_WEIGHT,
             level_deviation=RARITY_DEVIATION,
