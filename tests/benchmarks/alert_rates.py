@@ -35,6 +35,8 @@ from streamad.bench.stream.product import CONFIG
 from streamad.bench.stream.streams import NORMAL, families, generated
 from streamad.job import Job
 from streamad.runtime import retraining
+from streamad.runtime.logs import configure_logs
+from streamad.runtime.options import LogOptions
 from streamad.state.queries import Reader
 from streamad.training.trainer import ARTIFACT, Done
 from streamad.wiring.local import open_feed
@@ -172,6 +174,7 @@ def recalls(frame, alerted, places, budget):
 
 
 def main(traffic, seeds, records, changes):
+    configure_logs(LogOptions(level="error"))
     runs, bursts = [], {budget: [] for budget in BUDGETS}
     for seed in seeds:
         lines = np.array(generated(seed, round(records * 1.05), drift=False, start=START), dtype=object)
