@@ -167,7 +167,8 @@ def test_the_pages_follow_a_daemon_from_its_start_to_its_first_model(tmp_path):
     assert found["streamad_records_total", "scored"] == 2500
     assert found["streamad_records_total", "rejected"] == 10
     assert found["streamad_alerts_total", ""] == watch.status["alerts"] > 0
-    assert (found["streamad_model_version", ""], found["streamad_threshold", ""]) == (1, 0.05)
+    assert found["streamad_model_version", ""] == 1
+    assert found["streamad_threshold", ""] == pytest.approx(0.05, rel=0.2)
     assert (found["streamad_transactions_aborted_total", ""], found["streamad_training", ""]) == (0, 0)
     assert 0 < found["streamad_commit_seconds", ""] < SECONDS > found["streamad_commit_age_seconds", ""] >= 0
 
