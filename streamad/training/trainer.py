@@ -115,7 +115,13 @@ class _Job:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._errors = (directory / "stderr.txt").open("wb")
         self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own module
-            [sys.executable, "-m", module, str(directory)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                module,
+                str(directory),
+            ],  # -P: imports nothing from where we were started
             stdin=subprocess.PIPE,  # never written to: its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -11,6 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # two of them
     MemberDescription,
 )
 
+from streamad_connectors.kafka.checking import reached
 from streamad_connectors.kafka.connection import (
     PATIENCE,
     Connection,
@@ -20,7 +21,7 @@ from streamad_connectors.kafka.connection import (
     streamad_error,
 )
 from streamad_connectors.kafka.payloads import partition_name
-from streamad_connectors.kafka.settings import KafkaClient, admin_settings, consumer_settings
+from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
 from streamad_connectors.kafka.topic_reader import ALONE
 
 _NOBODY, _HIDDEN = "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED"
@@ -42,14 +43,17 @@ def lag_of(options: KafkaClient, folder: Path, records: str, group: str) -> tupl
 
 
 def scorers(options: KafkaClient, folder: Path, group: str) -> int | None:
-    """How many there are; None where this user may not know. Raises `WorldError`."""
-    members = _members(connect(options, AdminClient, admin_settings(options, folder)), group)
+    """How many there are; None where this user may not know. Raises `UserError` and `WorldError`."""
+    members = _members(reached(options, folder), group)
     return None if members is None else len(members)
 
 
 def trainers(options: KafkaClient, folder: Path, group: str, control: str) -> tuple[int | None, bool | None]:
-    """How many there are, and whether one is active; None where this user may not know. Raises `WorldError`."""
-    members = _members(connect(options, AdminClient, admin_settings(options, folder)), group)
+    """How many there are, and whether one is active; None where this user may not know.
+
+    Raises `UserError` and `WorldError`.
+    """
+    members = _members(reached(options, folder), group)
     if members is None:
         return None, None
     return len(members), any(_owns(member, control) for member in members)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from confluent_kafka.admin import AdminClient
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from streamad.errors import UserError
@@ -27,14 +26,13 @@ from streamad.ports import (
 )
 from streamad.records.schema import Section
 from streamad_connectors.kafka.check_roles import Sharing, check_scorer, check_trainer
-from streamad_connectors.kafka.checking import Reading
-from streamad_connectors.kafka.connection import connect
+from streamad_connectors.kafka.checking import Reading, reached
 from streamad_connectors.kafka.desk import KafkaDesk
 from streamad_connectors.kafka.kept import open_kept
 from streamad_connectors.kafka.lookup import NoLookup
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.publisher import KafkaPublisher
-from streamad_connectors.kafka.settings import Brokers, KafkaClient, admin_settings, of_kind
+from streamad_connectors.kafka.settings import Brokers, KafkaClient, of_kind
 from streamad_connectors.kafka.sink import open_sink
 from streamad_connectors.kafka.source import (
     KafkaOptions,
@@ -166,7 +164,7 @@ def _scorer_name(state: StateOptions, source: SourceOptions, context: ClusterCon
 def _ready(state: StateOptions, source: SourceOptions, context: ClusterContext) -> tuple[KafkaClient, Topics]:
     """The client and the topics, which are as they must be. Raises `UserError` and `WorldError`."""
     client, topics = _named(state, source, context)
-    admin = connect(client, AdminClient, admin_settings(client, _folder(context)))
+    admin = reached(client, _folder(context))
     if state.create_topics:
         create_missing(admin, topics)
     if problems := check(admin, topics):
