@@ -114,14 +114,9 @@ class _Job:
         self._last: dict[str, Any] = {}
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._errors = (directory / "stderr.txt").open("wb")
+        # -P: what lies in the working directory is not imported
         self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own module
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                module,
-                str(directory),
-            ],  # -P: imports nothing from where we were started
+            [sys.executable, "-P", "-m", module, str(directory)],
             stdin=subprocess.PIPE,  # never written to: its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._errors,
