@@ -181,7 +181,7 @@ def _write_config(play: Play, stage: Stage, state: dict[str, Any]) -> None:
             "warm_up": {"records": _PART // 3},
             "window": {"records": _PART},
             "every_records": None,
-            "every_labels": _LABELS // 2,
+            "every_labels": _LABELS // 5,  # the queue may ask about fewer than it was asked for
         },
     }
     play.config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
