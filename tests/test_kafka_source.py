@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, NewPartitions, NewTopic, ResourceType
-from kafka_broker import USERS
-from kafka_topics import admin, allow, committed, delete_topics, end_offsets, produce
+from kafka_broker import USERS, Broker
+from kafka_topics import admin, allow, committed, delete_topics, end_offsets, make_topics, produce
 from pydantic import SecretStr
 from records_help import decoder
 from streamad_connectors.kafka import replay
@@ -24,6 +24,7 @@ from structlog.testing import capture_logs
 
 from streamad.errors import InputError, UserError
 from streamad.ports import End, Idle, Revoked, SourceContext
+from streamad.records.batch import Block
 from streamad.records.schema import PayloadFormat, Schema
 from streamad.runtime.committer import rejected_rows
 
@@ -93,14 +94,14 @@ class Feed:
         found = client.describe_topics(TopicCollection([self.topic]))
         return str(found[self.topic].result(SECONDS).topic_id)
 
-    def make_anew(self):
+    def make_anew(self, partitions=1):
         """Delete the topic, and make another one of its name. Returns the old one's id."""
         before = self.topic_id()
         delete_topics(self.broker, [self.topic])
         wait_for(lambda: self.topic not in admin(self.broker).list_topics(timeout=SECONDS).topics)
         client = admin(self.broker)
-        client.create_topics([NewTopic(self.topic, 1, 1)])[self.topic].result(SECONDS)
-        wait_for(lambda: end_offsets(self.broker, self.topic) == {0: 0})
+        client.create_topics([NewTopic(self.topic, partitions, 1)])[self.topic].result(SECONDS)
+        wait_for(lambda: end_offsets(self.broker, self.topic) == dict.fromkeys(range(partitions), 0))
         return before
 
     def delete_before(self, offsets):
@@ -362,6 +363,122 @@ def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(fe
     alone = one.member(alone=True, on_lost="earliest")
     alone.seek(kept)
     assert one.places(polled(alone, some(30))) == places(0, 0, 30)
+
+
+@pytest.fixture
+def looked_at_often(monkeypatch):
+    """Members ask for the topic's id all the time."""
+    monkeypatch.setattr("streamad_connectors.kafka.topic_id._LOOK_SECONDS", 0.1)
+
+
+def ends_at(one, number):
+    """Until the last block is the one that ends there."""
+    return lambda found: bool(found) and isinstance(found[-1], Block) and one.ends(found[-1:]) == {0: number}
+
+
+def rows_of(one, found, topic_id):
+    """Where the rows are that were read of the topic with this id."""
+    blocks = [block for block in found if isinstance(block, Block)]
+    return one.places(
+        block for block in blocks if {cursor["topic_id"] for cursor in block.cursors.values()} == {topic_id}
+    )
+
+
+@pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize(("policy", "read"), [("earliest", places(0, 0, 101)), ("latest", ["0@100"])])
+def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(feed, policy, read):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    released = []
+    member = one.member(on_lost=policy, release=released.append)
+    polled(member, ends_at(one, 20))
+    before = one.make_anew()
+    one.produce([b"b"] * 100, partition=0)
+    with capture_logs() as logs:
+        found = polled(member, lambda found: Revoked((one.name(0),)) in found)
+        found += polled(member, lambda _: member.owned and member._gauge.figures({}, away=False).lag)
+    one.produce([b"new"], partition=0)
+    found += polled(member, ends_at(one, 101))
+    assert (rows_of(one, found, one.topic_id()), released) == (read, [(one.name(0),)])
+    (lost,) = [entry["why"] for entry in logs if entry["event"] == "records are lost"]
+    assert lost in {made_anew(one, 20), made_anew(one, 100)}  # it may have taken them for the old one's
+    with Polling(member):
+        member.commit(SharedPlaces(member).offsets(found[-1].cursors))
+    assert before != one.told() == one.topic_id()
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_started_later(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member()
+    polled(member, ends_at(one, 20))
+    before = one.make_anew()
+    one.produce([b"b"] * 10, partition=0)
+    said = f"{made_anew(one, 20, 10)}; source.on_lost: earliest or latest would go on with these"
+    with pytest.raises(InputError) as caught:
+        polled(member)
+    member.close()
+    assert (str(caught.value), committed(one.broker, one.group, one.topic)) == (said, {0: 20})
+    assert one.told() == before
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            one.member()
+        assert str(caught.value) == said
+    told_to_go_on = one.member(on_lost="earliest")
+    assert one.places(polled(told_to_go_on, some(10))) == places(0, 0, 10)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_is_begun_anew_alone_and_nothing_is_revoked(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member(alone=True, on_lost="earliest")
+    polled(member, ends_at(one, 20))
+    one.make_anew()
+    one.produce([b"b"] * 30, partition=0)
+    now = one.topic_id()
+    found = polled(member, lambda found: len(rows_of(one, found, now)) == 30)
+    assert rows_of(one, found, now) == places(0, 0, 30)
+    assert [type(got) for got in found] == [Block] * len(found)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_is_read_whole_by_all_members_of_a_group_and_has_all_their_offsets(feed):
+    one = feed(2)
+    for number in (0, 1):
+        one.produce([b"a"] * 20, partition=number)
+    first, second = one.member(on_lost="earliest"), one.member(on_lost="earliest")
+    with Polling(first) as a, Polling(second) as b:
+        wait_for(lambda: len(first.owned) == len(second.owned) == 1)
+        one.make_anew(2)
+        for number in (0, 1):
+            one.produce([b"b"] * 100, partition=number)
+        now, every = one.topic_id(), sorted(places(0, 100) + places(1, 100))
+        wait_for(lambda: {*rows_of(one, a.found + b.found, now)} == {*every})
+        wait_for(lambda: len(first.owned) == len(second.owned) == 1)
+    assert (a.error, b.error) == (None, None)
+    assert committed(one.broker, one.group, one.topic) == {0: 0, 1: 0}
+    assert one.told() == now
+
+
+def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_path):
+    with Broker(tmp_path / "broker") as broker:
+        one = Feed(broker, make_topics(broker, {"records": 1})["records"])
+        one.produce([b"a"] * 20, partition=0)
+        # between two looks at the metadata, as mostly: else it may end on seeing that there is no topic
+        seldom = {"session.timeout.ms": 30_000, "topic.metadata.refresh.interval.ms": 300_000}
+        member = one.member(on_lost="earliest", client=seldom)
+        polled(member, ends_at(one, 20))
+        broker.stop()
+        broker.start()
+        one.produce([b"a"] * 50, partition=0)
+        polled(member, ends_at(one, 70))
+        one.make_anew()
+        one.produce([b"b"] * 30, partition=0)
+        found = polled(member, ends_at(one, 30))
+        assert rows_of(one, found, one.topic_id()) == places(0, 0, 30)
+        member.close()
 
 
 def test_a_new_partition_is_read_from_its_beginning_whatever_start_says(feed):

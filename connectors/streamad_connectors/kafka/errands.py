@@ -16,6 +16,13 @@ _SECONDS = 7.0
 _TURN = 0.01
 
 
+def commit_now(consumer: Consumer, offsets: list[TopicPartition]) -> None:
+    """Commit outside of a transaction, for who may use the consumer. Raises `KafkaException`, for one of them too."""
+    for place in consumer.commit(offsets=offsets, asynchronous=False) or ():
+        if place.error:
+            raise KafkaException(place.error)
+
+
 @dataclass(slots=True, eq=False)
 class _Commit:
     """Offsets to be committed."""
@@ -27,8 +34,7 @@ class _Commit:
     def make(self, consumer: Consumer) -> None:
         """Commit them, and say so."""
         try:
-            places = consumer.commit(offsets=self.offsets, asynchronous=False) or ()
-            self.error = next((KafkaException(place.error) for place in places if place.error), None)
+            commit_now(consumer, self.offsets)
         except KafkaException as error:
             self.error = error
         self.done.set()

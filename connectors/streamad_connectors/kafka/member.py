@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 
 from streamad.errors import InputError, OutOfTouchError
 from streamad.ports import Idle, Positions, Revoked, SourceFigures
@@ -17,6 +17,7 @@ from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import CLOSE_SECONDS, Connection, kafka_errors, leave
 from streamad_connectors.kafka.errands import Errands
 from streamad_connectors.kafka.gauge import Gauge, Place, note_begun
+from streamad_connectors.kafka.made_anew import go_over
 from streamad_connectors.kafka.pauses import Pauses
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import RecordTopic
@@ -49,6 +50,7 @@ class KafkaSource:
     ) -> None:
         self._topic, self._reconnect, self._release, self._alone = topic, reconnect, release, alone
         self._consumer, self._events = topic.connection.client, topic.connection.events
+        self._topic_id = topic.id.known  # of what this client reads
         # with `alone`, of partitions that the group took away for a moment too
         self._places: dict[int, Place] = {}
         self._assigned: set[int] = set()
@@ -90,7 +92,7 @@ class KafkaSource:
         """See `streamad.ports.Source.poll`."""
         with self._busy, kafka_errors(f"reading topic {self._topic.name}", self._events):
             if self._renewing or (self._gauge.stuck and not self._alone):
-                return self._start_over()
+                return self._start_over(replace(self._topic, connection=self._reconnect()))
             if not self._joined:
                 self._join()
             got = self._consume(max_rows, timeout)
@@ -98,6 +100,10 @@ class KafkaSource:
             self._take(got)
             if self._problem is not None:
                 raise self._problem
+            self._topic.id.look()
+            self._topic_id = self._topic_id or self._topic.id.known
+            if self._topic.id.is_another(self._topic_id):
+                return self._go_over()
             gone = self._drop_gone()
             if gone and not self._alone:
                 return Revoked(gone)
@@ -119,7 +125,7 @@ class KafkaSource:
                 if place.begun >= 0 or (self._alone and number in named):
                     self._places[number] = Place(begun=max(lowest, named.get(number, place.begun)))
                     if number in self._assigned:
-                        self._go(number)
+                        self._topic.go(number, self._offset(number))
 
     def progress(self) -> None:
         """See `streamad.ports.Source.progress`."""
@@ -144,10 +150,10 @@ class KafkaSource:
         )
         self._joined = True
 
-    def _start_over(self) -> Revoked:
+    def _start_over(self, topic: RecordTopic) -> Revoked:
         gone = Revoked(self._names(self._assigned))
         old, self._renewing, self._joined = self._consumer, False, False
-        self._topic = replace(self._topic, connection=self._reconnect())
+        self._topic, self._topic_id = topic, topic.id.known
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         leave(old)
         self._assigned, self._places, self._ahead = set(), {}, []
@@ -155,12 +161,24 @@ class KafkaSource:
         self.owned, self._gauge = frozenset(), Gauge(self._topic.name)
         return gone
 
+    def _go_over(self) -> Revoked | Idle:
+        """Another topic has the name now. What was read of the old one is committed or dropped before."""
+        member = None if self._alone else self._consumer
+        if member is not None:
+            names = self._names(self._assigned)
+            self._errands.run_during(member, lambda: self._release(names))
+        read = {number: at for number in sorted(self._assigned) if (at := self._offset(number)) >= 0}
+        found = go_over(self._topic, self._reconnect, read, self._topic_id, member=member)
+        if found is None:
+            return Idle()
+        gone = self._start_over(found.topic)
+        self._named = found.offsets if self._alone else {}
+        return Idle() if self._alone else gone
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if self._alone and not self._places and len(partitions) < len(self._topic.partitions):
-            self._problem = InputError(
-                f"group {self._topic.group} has another member on topic {self._topic.name}, and a state directory is "
-                "for one reader: end the other one, choose another source.group, or keep the state in Kafka"
-            )
+            self._problem = self._topic.not_alone()
+        self._topic.id.ask()
         for partition in partitions:
             self._places.setdefault(partition.partition, Place())
             partition.offset = self._offset(partition.partition)
@@ -208,7 +226,7 @@ class KafkaSource:
         for number in gone & self._places.keys():
             self._places[number] = replace(self._places[number], end=-1) if self._alone else Place()
             if number in self._assigned:
-                self._assign_again(number, self._offset(number))
+                self._topic.assign_again(number, self._offset(number))
         return self._names(gone)
 
     def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
@@ -221,18 +239,6 @@ class KafkaSource:
         place = self._places[number]
         known = max(place.begun, place.handed)
         return known if known >= 0 else self._named.get(number, OFFSET_INVALID)
-
-    def _go(self, number: int) -> None:
-        try:
-            self._consumer.seek(self._topic.place(number, self._offset(number)))
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:
-                raise
-            self._assign_again(number, self._offset(number))  # the client is still looking for its offset
-
-    def _assign_again(self, number: int, offset: int) -> None:
-        self._consumer.incremental_unassign([self._topic.place(number, OFFSET_INVALID)])
-        self._consumer.incremental_assign([self._topic.place(number, offset)])
 
     # ---- reading ---------------------------------------------------------------------------------------
 
@@ -282,10 +288,13 @@ class KafkaSource:
             offset = self._topic.first_offset(number) if offset == OFFSET_INVALID else offset
         except OutOfTouchError:  # the client tells again, once they are back
             offset = OFFSET_INVALID if lost is None else lost
-        self._assign_again(number, offset)
+        self._topic.assign_again(number, offset)
 
     def _instead(self, number: int, lost: int) -> int:
-        offset = self._topic.offset_instead(number, lost, self._topic.id.known)
+        self._topic.id.ask()
+        if self._topic.id.is_another(self._topic_id):
+            return lost  # `poll` goes over to that
+        offset = self._topic.offset_instead(number, lost, self._topic_id)
         self._places[number] = Place(begun=offset)
         return offset
 

@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
+    OFFSET_INVALID,
     Consumer,
     KafkaError,
     KafkaException,
@@ -62,6 +63,20 @@ class RecordTopic:
     def place(self, partition: int, offset: int) -> TopicPartition:
         """An offset in a partition, for the client."""
         return TopicPartition(self.name, partition, offset)
+
+    def go(self, partition: int, offset: int) -> None:
+        """Read on from there in a partition that is assigned. Raises `KafkaException`."""
+        try:
+            self.connection.client.seek(self.place(partition, offset))
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            self.assign_again(partition, offset)  # the client is still looking for its offset
+
+    def assign_again(self, partition: int, offset: int) -> None:
+        """As `go`, also in a partition that the client had given up."""
+        self.connection.client.incremental_unassign([self.place(partition, OFFSET_INVALID)])
+        self.connection.client.incremental_assign([self.place(partition, offset)])
 
     def group_place(self, partition: int) -> TopicPartition:
         """The group's offset in a partition, below 0 where it has none; waits for what is pending.
@@ -133,6 +148,13 @@ class RecordTopic:
         going_on = first if self.on_lost == "earliest" else end
         _log.warning("records are lost", why=what, going_on_at=going_on)
         return going_on
+
+    def not_alone(self) -> InputError:
+        """What ends a reader that may have no other beside it in the group."""
+        return InputError(
+            f"group {self.group} has another member on topic {self.name}, and a state directory is for one reader: "
+            "end the other one, choose another source.group, or keep the state in Kafka"
+        )
 
     def mend_group(self, asking: Connection[Consumer]) -> None:
         """Where the group's offsets are of a topic that was deleted, commit those to go on from.
