@@ -31,6 +31,8 @@ from streamad.runtime.committer import rejected_rows
 pytestmark = pytest.mark.kafka
 
 QUICK = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 200, "topic.metadata.refresh.interval.ms": 500}
+STEADY = {"session.timeout.ms": 20_000, "topic.metadata.refresh.interval.ms": 300_000}
+"""For a topic that is made anew: a member that looks at the metadata meanwhile ends, as there is no such topic."""
 SECONDS = 30.0
 RECORD_BYTES = 1 << 20
 
@@ -390,7 +392,7 @@ def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(fe
     one = feed()
     one.produce([b"a"] * 20, partition=0)
     released = []
-    member = one.member(on_lost=policy, release=released.append)
+    member = one.member(on_lost=policy, release=released.append, client=STEADY)
     polled(member, ends_at(one, 20))
     before = one.make_anew()
     one.produce([b"b"] * 100, partition=0)
@@ -411,7 +413,7 @@ def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(fe
 def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_started_later(feed):
     one = feed()
     one.produce([b"a"] * 20, partition=0)
-    member = one.member()
+    member = one.member(client=STEADY)
     polled(member, ends_at(one, 20))
     before = one.make_anew()
     one.produce([b"b"] * 10, partition=0)
@@ -433,7 +435,7 @@ def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_star
 def test_a_topic_made_anew_is_begun_anew_alone_and_nothing_is_revoked(feed):
     one = feed()
     one.produce([b"a"] * 20, partition=0)
-    member = one.member(alone=True, on_lost="earliest")
+    member = one.member(alone=True, on_lost="earliest", client=STEADY)
     polled(member, ends_at(one, 20))
     one.make_anew()
     one.produce([b"b"] * 30, partition=0)
@@ -448,7 +450,7 @@ def test_a_topic_made_anew_is_read_whole_by_all_members_of_a_group_and_has_all_t
     one = feed(2)
     for number in (0, 1):
         one.produce([b"a"] * 20, partition=number)
-    first, second = one.member(on_lost="earliest"), one.member(on_lost="earliest")
+    first, second = (one.member(on_lost="earliest", client=STEADY) for _ in range(2))
     with Polling(first) as a, Polling(second) as b:
         wait_for(lambda: len(first.owned) == len(second.owned) == 1)
         one.make_anew(2)
@@ -466,18 +468,19 @@ def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_pat
     with Broker(tmp_path / "broker") as broker:
         one = Feed(broker, make_topics(broker, {"records": 1})["records"])
         one.produce([b"a"] * 20, partition=0)
-        # between two looks at the metadata, as mostly: else it may end on seeing that there is no topic
-        seldom = {"session.timeout.ms": 30_000, "topic.metadata.refresh.interval.ms": 300_000}
-        member = one.member(on_lost="earliest", client=seldom)
-        polled(member, ends_at(one, 20))
-        broker.stop()
-        broker.start()
-        one.produce([b"a"] * 50, partition=0)
-        polled(member, ends_at(one, 70))
-        one.make_anew()
-        one.produce([b"b"] * 30, partition=0)
-        found = polled(member, ends_at(one, 30))
-        assert rows_of(one, found, one.topic_id()) == places(0, 0, 30)
+        steady = STEADY | {"session.timeout.ms": 45_000}
+        member = one.member(on_lost="earliest", client=steady)
+        with Polling(member) as reading:
+            wait_for(lambda: ends_at(one, 20)(reading.found))
+            broker.stop()
+            broker.start()
+            one.produce([b"a"] * 50, partition=0)
+            wait_for(lambda: ends_at(one, 70)(reading.found))
+            one.make_anew()
+            one.produce([b"b"] * 30, partition=0)
+            now = one.topic_id()
+            wait_for(lambda: len(rows_of(one, reading.found, now)) == 30)
+        assert rows_of(one, reading.found, now) == places(0, 0, 30)
         member.close()
 
 

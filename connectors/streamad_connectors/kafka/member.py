@@ -102,7 +102,7 @@ class KafkaSource:
                 raise self._problem
             self._topic.id.look()
             self._topic_id = self._topic_id or self._topic.id.known
-            if self._topic.id.is_another(self._topic_id):
+            if self._assigned and self._topic.id.is_another(self._topic_id):
                 return self._go_over()
             gone = self._drop_gone()
             if gone and not self._alone:
@@ -167,7 +167,7 @@ class KafkaSource:
         if member is not None:
             names = self._names(self._assigned)
             self._errands.run_during(member, lambda: self._release(names))
-        read = {number: at for number in sorted(self._assigned) if (at := self._offset(number)) >= 0}
+        read = {number: self._offset(number) for number in sorted(self._assigned)}
         found = go_over(self._topic, self._reconnect, read, self._topic_id, member=member)
         if found is None:
             return Idle()

@@ -1,0 +1,85 @@
+"""A topic that is deleted and made anew while it is read: how its readers go over to the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streamad.errors import OutOfTouchError, StreamadError
+from streamad_connectors.kafka.connection import Connection, check_reachable, kafka_errors, streamad_error
+from streamad_connectors.kafka.errands import commit_now
+from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
+from streamad_connectors.kafka.transactions import RegroupedError
+
+_REGROUPING = {"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID"}
+"""What a group says to a member that is about to hear of other partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoneOver:
+    """The topic that there is now, and the offsets to go on at, by partition."""
+
+    topic: RecordTopic
+    offsets: dict[int, int]
+
+
+def go_over(
+    topic: RecordTopic,
+    reconnect: Callable[[], Connection[Consumer]],
+    read: Mapping[int, int],
+    topic_id: str | None,
+    *,
+    member: Consumer | None,
+) -> GoneOver | None:
+    """Go over to the topic that has this one's name now, as its `on_lost` says, with another client.
+
+    The present client may never see the new topic for the old one, that with this id, of which `read` tells how far each
+    partition was read, below 0 where it is not known. As a `member` of a group it commits where to go on for all of it. None where the brokers or the
+    group cannot be asked now: try again. Raises `InputError` where `on_lost` is to stop, else `UserError` and
+    `WorldError`.
+    """
+    stop = topic.on_lost == "stop"
+    # a member that was just given a partition does not know how far others read it, and is to stop all the same
+    known = {number: max(offset, 0) for number, offset in read.items() if offset >= 0 or stop}
+    connection = reconnect()
+    try:
+        now = _as_it_is(topic, connection)
+        if member is not None and stop:
+            # Brokers delete a group's offsets with their topic: who is started next is to be stopped by these, too.
+            _commit(now, member, known, topic_id)
+        offsets = {
+            number: now.offset_instead(number, offset, topic_id)
+            for number, offset in known.items()
+            if number in now.partitions or stop
+        }
+        if member is not None:
+            _commit(now, member, offsets, now.id.known)
+    except StreamadError as error:
+        connection.client.close()
+        if isinstance(error, OutOfTouchError | RegroupedError):
+            return None
+        raise
+    return GoneOver(now, offsets)
+
+
+def _as_it_is(topic: RecordTopic, connection: Connection[Consumer]) -> RecordTopic:
+    """The new topic. Of its partitions those are left out that the old one had not: they are read from the beginning."""
+    check_reachable(connection, [topic.name], ASK_SECONDS)
+    with kafka_errors(f"asking for the partitions of topic {topic.name}", connection.events):
+        known = connection.client.list_topics(topic.name, ASK_SECONDS).topics[topic.name]
+    kept = tuple(number for number in topic.partitions if number in known.partitions)
+    return replace(topic, connection=connection, partitions=kept)
+
+
+def _commit(topic: RecordTopic, member: Consumer, offsets: Mapping[int, int], topic_id: str | None) -> None:
+    """Commit offsets of the topic with this id. Raises `RegroupedError` where the group does not take it now."""
+    places = [TopicPartition(topic.name, *place, topic_id or "") for place in offsets.items()]
+    try:
+        if places:
+            commit_now(member, places)
+    except KafkaException as failed:
+        error = failed.args[0]
+        meant = streamad_error(error, f"committing offsets of topic {topic.name}", topic.connection.events)
+        raise (RegroupedError(str(meant)) if error.name() in _REGROUPING else meant) from None
