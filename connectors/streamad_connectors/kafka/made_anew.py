@@ -36,9 +36,9 @@ def go_over(
     """Go over to the topic that has this one's name now, as its `on_lost` says, with another client.
 
     The present client may never see the new topic for the old one, that with this id, of which `read` tells how far each
-    partition was read, below 0 where it is not known. As a `member` of a group it commits where to go on for all of it. None where the brokers or the
-    group cannot be asked now: try again. Raises `InputError` where `on_lost` is to stop, else `UserError` and
-    `WorldError`.
+    partition was read, below 0 where it is not known. As a `member` of a group it commits where to go on for all of it.
+    None where the brokers or the group cannot be asked now: try again. Raises `InputError` where `on_lost` is to stop,
+    else `UserError` and `WorldError`.
     """
     stop = topic.on_lost == "stop"
     # a member that was just given a partition does not know how far others read it, and is to stop all the same
