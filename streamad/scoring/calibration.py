@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_TAIL_SHARE, _TAIL_ROWS = 0.02, 30
+from streamad.models.rarity import mean_excess, shares_above
 
 SMALLEST = 1e-12
 """The least p-value that is ever given."""
@@ -35,13 +35,8 @@ class Calibration:
     @classmethod
     def fit(cls, reference: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> Calibration:
         """Fit to R ≥ 1 finite scores, in any order, each of which stands for `weights` [R] rows, by default for one."""
-        scores, counts = _counted(reference, weights)
-        below = np.cumsum(counts)
-        rows = float(below[-1])
-        shares = (rows - below + (counts + 1) / 2) / (rows + 1)
-        highest = min(max(round(rows * _TAIL_SHARE), _TAIL_ROWS), len(reference))
-        top = np.partition(reference, -highest)[-highest:]
-        spread = float(top.mean() - top.min())
+        scores, shares = shares_above(reference, weights)
+        spread = mean_excess(reference, len(reference) if weights is None else float(weights.sum()))
         return cls(scores, shares, spread if spread > 0 else max(abs(float(scores[-1])), 1.0) * 1e-3)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,17 +45,6 @@ class Calibration:
         beyond = np.maximum(scores - self.scores[-1], 0.0)
         p *= self.scale / (self.scale + beyond)
         return np.clip(p, SMALLEST, 1.0, out=p)
-
-
-def _counted(
-    reference: NDArray[np.float64], weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The distinct scores, ascending, and how many rows have each."""
-    if weights is None or (weights == 1).all():  # counting is six times as fast as adding up
-        scores, counts = np.unique(reference, return_counts=True)
-        return scores, counts.astype(np.float64)
-    scores, place = np.unique(reference, return_inverse=True)
-    return scores, np.bincount(place, weights).astype(np.float64)
 
 
 def threshold_for(budget: float | str, records_per_hour: float | None) -> float:
