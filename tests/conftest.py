@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import kafka_broker
+import kafka_feed
 import kafka_topics
 import pytest
 import structlog
@@ -66,3 +67,17 @@ def topics(broker):
     yield make
     if made:
         kafka_topics.delete_topics(broker, made)
+
+
+@pytest.fixture
+def feed(broker, topics):
+    """Makes a feed; its readers are closed after the test."""
+    made = []
+
+    def make(partitions=1, **config):
+        made.append(kafka_feed.Feed(broker, topics({"records": partitions}, **config)["records"]))
+        return made[-1]
+
+    yield make
+    for source in (source for one in made for source in one.opened):
+        source.close()

@@ -73,11 +73,11 @@ def make_topics(broker: Reachable, partitions: Mapping[str, int], **config: obje
     client = admin(broker)
     for done in client.create_topics(wanted).values():
         done.result(_SECONDS)
-    _until(lambda: all(_led(client, names[name]) == count for name, count in partitions.items()), "topics")
+    _until(lambda: all(led(client, names[name]) == count for name, count in partitions.items()), "topics")
     return names
 
 
-def _led(client: AdminClient, topic: str) -> int:
+def led(client: AdminClient, topic: str) -> int:
     """How many partitions have a leader, as far as the broker has heard from its controller."""
     return sum(
         known.leader >= 0 for known in client.list_topics(topic, _SECONDS).topics[topic].partitions.values()

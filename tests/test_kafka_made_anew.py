@@ -1,0 +1,200 @@
+"""The source ``kafka`` on a real broker, where the topic is deleted and made anew."""
+
+from __future__ import annotations
+
+import pytest
+from kafka_broker import Broker
+from kafka_feed import STEADY, Feed, Polling, blocks_of, places, polled, some, wait_for
+from kafka_topics import committed, make_topics
+from streamad_connectors.kafka.sink import SharedPlaces
+from structlog.testing import capture_logs
+
+from streamad.errors import InputError
+from streamad.ports import Revoked
+from streamad.records.batch import Block
+
+pytestmark = pytest.mark.kafka
+
+
+def made_anew(one, offset, holds=100):
+    return (
+        f"{one.name(0)}@{offset} is to be read next, but the topic was deleted and made anew since then, "
+        f"and holds 0 up to {holds} there"
+    )
+
+
+@pytest.mark.parametrize(("policy", "read"), [("earliest", places(0, 0, 101)), ("latest", ["0@100"])])
+def test_a_groups_offset_of_a_topic_that_was_deleted_is_no_place_in_the_one_that_was_made_anew(
+    feed, policy, read
+):
+    one = feed()
+    before = one.make_anew()
+    one.produce([b"a"] * 100, partition=0)
+    one.commit({0: 10}, before)
+    with capture_logs() as logs:
+        member = one.member(on_lost=policy)
+        blocks = polled(member, lambda blocks: one.ends(blocks) == {0: 100})
+    one.produce([b"new"], partition=0)
+    blocks += polled(member, some(1))
+    assert one.places(blocks) == read
+    assert [entry["why"] for entry in logs if entry["event"] == "records are lost"] == [made_anew(one, 10)]
+    with Polling(member):
+        member.commit(SharedPlaces(member).offsets(blocks[-1].cursors))
+    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 101}, one.topic_id())
+
+
+def test_where_the_topic_was_made_anew_reading_stops_unless_told_otherwise(feed):
+    one = feed()
+    before = one.make_anew()
+    one.produce([b"a"] * 100, partition=0)
+    one.commit({0: 10}, before)
+    with pytest.raises(InputError) as caught:
+        one.member()
+    assert str(caught.value) == (
+        f"{made_anew(one, 10)}; source.on_lost: earliest or latest would go on with these"
+    )
+    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 10}, before)
+    one.commit({0: 10}, one.topic_id())
+    assert one.places(polled(one.member(), some(90))) == places(0, 10, 100)
+
+
+def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    kept = blocks_of(one.replay())[-1][0]
+    assert kept == {one.name(0): {"offset": 20, "topic_id": one.topic_id()}}
+    one.make_anew()
+    one.produce([b"b"] * 30, partition=0)
+    for source in (one.replay(), one.member(alone=True)):
+        with pytest.raises(InputError) as caught:
+            source.seek(kept)
+        assert str(caught.value).startswith(made_anew(one, 20, 30))
+    again = one.replay(on_lost="earliest")
+    again.seek(kept)
+    assert [offsets for _, offsets, _ in blocks_of(again)] == [[*range(30)]]
+    alone = one.member(alone=True, on_lost="earliest")
+    alone.seek(kept)
+    assert one.places(polled(alone, some(30))) == places(0, 0, 30)
+
+
+@pytest.fixture
+def looked_at_often(monkeypatch):
+    """Members ask for the topic's id all the time."""
+    monkeypatch.setattr("streamad_connectors.kafka.topic_id._LOOK_SECONDS", 0.1)
+
+
+def ends_at(one, number):
+    """Until the last block is the one that ends there."""
+    return lambda found: bool(found) and isinstance(found[-1], Block) and one.ends(found[-1:]) == {0: number}
+
+
+def reads_its_one(one, reading):
+    """How far the only partition was read that this member owns; None while it owns another number of them."""
+    owned = reading.source.owned
+    blocks = [got for got in reading.found if isinstance(got, Block)]
+    return one.ends(blocks).get(int(min(owned)[-1])) if len(owned) == 1 else None
+
+
+def rows_of(one, found, topic_id):
+    """Where the rows are that were read of the topic with this id."""
+    blocks = [block for block in found if isinstance(block, Block)]
+    return one.places(
+        block for block in blocks if {cursor["topic_id"] for cursor in block.cursors.values()} == {topic_id}
+    )
+
+
+@pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize(("policy", "read"), [("earliest", places(0, 0, 101)), ("latest", ["0@100"])])
+def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(feed, policy, read):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    released = []
+    member = one.member(on_lost=policy, release=released.append, client=STEADY)
+    polled(member, ends_at(one, 20))
+    before = one.make_anew()
+    one.produce([b"b"] * 100, partition=0)
+    with capture_logs() as logs:
+        found = polled(member, lambda found: Revoked((one.name(0),)) in found)
+        found += polled(member, lambda _: member.owned and member._gauge.figures({}, away=False).lag)
+    one.produce([b"new"], partition=0)
+    found += polled(member, ends_at(one, 101))
+    assert (rows_of(one, found, one.topic_id()), released) == (read, [(one.name(0),)])
+    (lost,) = [entry["why"] for entry in logs if entry["event"] == "records are lost"]
+    assert lost in {made_anew(one, 20), made_anew(one, 100)}  # it may have taken them for the old one's
+    with Polling(member):
+        member.commit(SharedPlaces(member).offsets(found[-1].cursors))
+    assert before != one.told() == one.topic_id()
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_started_later(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member(client=STEADY)
+    polled(member, ends_at(one, 20))
+    before = one.make_anew()
+    one.produce([b"b"] * 10, partition=0)
+    said = f"{made_anew(one, 20, 10)}; source.on_lost: earliest or latest would go on with these"
+    with pytest.raises(InputError) as caught:
+        polled(member)
+    member.close()
+    assert (str(caught.value), committed(one.broker, one.group, one.topic)) == (said, {0: 20})
+    assert one.told() == before
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            one.member()
+        assert str(caught.value) == said
+    told_to_go_on = one.member(on_lost="earliest")
+    assert one.places(polled(told_to_go_on, some(10))) == places(0, 0, 10)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_is_begun_anew_alone_and_nothing_is_revoked(feed):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member(alone=True, on_lost="earliest", client=STEADY)
+    polled(member, ends_at(one, 20))
+    one.make_anew()
+    one.produce([b"b"] * 30, partition=0)
+    now = one.topic_id()
+    found = polled(member, lambda found: len(rows_of(one, found, now)) == 30)
+    assert rows_of(one, found, now) == places(0, 0, 30)
+    assert [type(got) for got in found] == [Block] * len(found)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_topic_made_anew_is_read_whole_by_all_members_of_a_group_and_has_all_their_offsets(feed):
+    one = feed(2)
+    for number in (0, 1):
+        one.produce([b"a"] * 20, partition=number)
+    first, second = (one.member(on_lost="earliest", client=STEADY) for _ in range(2))
+    with Polling(first) as a, Polling(second) as b:
+        wait_for(lambda: [reads_its_one(one, reading) for reading in (a, b)] == [20, 20])
+        one.make_anew(2)
+        for number in (0, 1):
+            one.produce([b"b"] * 100, partition=number)
+        now, every = one.topic_id(), sorted(places(0, 100) + places(1, 100))
+        wait_for(lambda: {*rows_of(one, a.found + b.found, now)} == {*every})
+        wait_for(lambda: len(first.owned) == len(second.owned) == 1)
+    assert committed(one.broker, one.group, one.topic) == {0: 0, 1: 0}
+    assert one.told() == now
+
+
+def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_path):
+    with Broker(tmp_path / "broker") as broker:
+        one = Feed(broker, make_topics(broker, {"records": 1})["records"])
+        one.produce([b"a"] * 20, partition=0)
+        steady = STEADY | {"session.timeout.ms": 45_000}
+        member = one.member(on_lost="earliest", client=steady)
+        with Polling(member) as reading:
+            wait_for(lambda: ends_at(one, 20)(reading.found))
+            broker.stop()
+            broker.start()
+            one.produce([b"a"] * 50, partition=0)
+            wait_for(lambda: ends_at(one, 70)(reading.found))
+            one.make_anew()
+            one.produce([b"b"] * 30, partition=0)
+            now = one.topic_id()
+            wait_for(lambda: len(rows_of(one, reading.found, now)) == 30)
+        assert rows_of(one, reading.found, now) == places(0, 0, 30)
+        member.close()
