@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from streamad.ports import End, Revoked, WatchedSource
 from streamad.records.batch import ACCEPTED, Batch
 from streamad.runtime.cadence import Cadence
 from streamad.runtime.committer import Committer, rejected_rows
+from streamad.runtime.garbage import searched_rarely
 from streamad.runtime.matching import check_columns
 from streamad.runtime.reader import Release
 from streamad.runtime.transaction import Scored
@@ -71,14 +71,13 @@ class Engine:
         self.state = "scoring" if self._in_force.scorer else "warming_up"
         self._feed.reader.start(self._committer.positions, self._next)
         self._in_force.begin_training_if_due(self._committer.records)
-        gc.freeze()  # else what was imported is searched for garbage every 5 s of a fast feed, for 0.2 s
         try:
-            while not self._should_stop() and self._boundary() and self._step():
-                self._cadence.commit_if_due()
-            if not self._feed.replay:
-                self._cadence.commit_all()
+            with searched_rarely():
+                while not self._should_stop() and self._boundary() and self._step():
+                    self._cadence.commit_if_due()
+                if not self._feed.replay:
+                    self._cadence.commit_all()
         finally:
-            gc.unfreeze()
             self.state = "stopped"
             self._feed.reader.stop()
             self._in_force.stop()

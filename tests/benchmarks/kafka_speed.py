@@ -40,6 +40,7 @@ from streamad.records.decoder import Decoder
 from streamad.records.dictionary import Dictionary
 from streamad.records.kdd import KDD_CATEGORICAL, KDD_FIELDS
 from streamad.records.schema import PayloadFormat
+from streamad.runtime.garbage import searched_rarely
 from streamad.runtime.published import Published
 from streamad.wiring.cluster import member
 
@@ -121,16 +122,17 @@ def bare(config, broker, topic, count):
     consumer = Consumer(settings | {"group.id": "bare", "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     done, began, used = 0, 0.0, 0.0
-    while done < count:
-        messages = consumer.consume(BATCH, 0.05)
-        if not messages:
-            continue
-        batch = decoder.decode(block_of(topic, messages, {}, 1 << 20, Beside()), done)
-        values = [dictionary.values(field) for field in range(len(loaded.schema_.categories))]
-        model.score(model.encoder.bind(values).encode(batch.numbers, batch.codes))
-        if not done:
-            began, used, first = time.perf_counter(), time.process_time(), len(batch)
-        done += len(batch)
+    with searched_rarely():
+        while done < count:
+            messages = consumer.consume(BATCH, 0.05)
+            if not messages:
+                continue
+            batch = decoder.decode(block_of(topic, messages, {}, 1 << 20, Beside()), done)
+            values = [dictionary.values(field) for field in range(len(loaded.schema_.categories))]
+            model.score(model.encoder.bind(values).encode(batch.numbers, batch.codes))
+            if not done:
+                began, used, first = time.perf_counter(), time.process_time(), len(batch)
+            done += len(batch)
     took, used = time.perf_counter() - began, time.process_time() - used
     consumer.close()
     return (done - first) / took, (done - first) / used
