@@ -9,7 +9,7 @@ import pytest
 from deploy_help import DEPLOY
 
 TEXT = (DEPLOY / "SIZING.md").read_text(encoding="utf-8")
-RATE, RECORD_BYTES, COMMITS, ROWS = 140_000, 843, 10, 100_000
+RATE, RECORD_BYTES, COMMITS, ROWS = 175_000, 843, 10, 100_000
 
 
 def sizes():

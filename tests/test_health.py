@@ -342,6 +342,7 @@ def test_a_paused_partition_is_red_by_name_and_its_records_are_not_waited_for():
         (SCORING, ""),
         (SCORING | {"version": None, "state": "warming_up"}, "waits for a model"),
         (SCORING | {"source": {"settled": False}}, "waits to be given partitions"),
+        (SCORING | {"source": {"settled": False, "away": True}}, "waits for brokers that are away"),
         (SCORING | {"source": {"settled": True, "lag": {}}}, ""),
         (SCORING | {"state": "draining"}, "stopping"),
         (SCORING | {"state": "stopped"}, "stopping"),

@@ -218,6 +218,12 @@ def test_nesting_of_32_is_read():
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+def test_a_byte_order_mark_before_a_json_record_is_no_part_of_it(compiled):
+    batch = decoder(JSON, NUMBER, compiled=compiled).decode(block([b'\xef\xbb\xbf{"n":1}']), 0)
+    assert batch.numbers.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 def test_json_values_of_a_category_are_their_source_text(compiled):
     rows = [
         b'{"c":1.50}',

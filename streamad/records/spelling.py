@@ -93,7 +93,7 @@ def spelled_json(payload: bytes) -> dict[str, str | None]:
     Raises `UnreadableError` (invalid_utf8, empty, too_deep, invalid_json, not_an_object, duplicate_key,
     too_long for a field name).
     """
-    text = text_of(payload)
+    text = text_of(payload).removeprefix("\ufeff")  # a byte order mark, which some producers write
     _check_depth(text)
     try:
         value = _decoder.decode(text)

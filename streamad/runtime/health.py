@@ -113,4 +113,6 @@ def _unready(status: Status) -> str:
         return "stopping"
     if status["version"] is None:
         return "waits for a model"
-    return "" if source.get("settled", True) else "waits to be given partitions"
+    if source.get("settled", True):
+        return ""
+    return "waits for brokers that are away" if source.get("away", False) else "waits to be given partitions"
