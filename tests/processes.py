@@ -42,15 +42,16 @@ def wait_for(condition, process, *, seconds=60):
         time.sleep(0.01)
 
 
-def children(pid):
-    """The pids of the living children of a process."""
+def trainers(pid):
+    """The pids of the living trainer processes of a process; what a library starts for a moment is none."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+            trains = b"streamad.training.process" in stat.with_name("cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == pid and state != "Z":
+        if int(parent) == pid and state != "Z" and trains:
             found.append(int(stat.parent.name))
     return found
 
@@ -64,13 +65,13 @@ def alive(pid):
 
 
 def stop(process, *signals):
-    """Send signals; returns exit code and seconds, after checking that no child is left."""
-    trainers, began = children(process.pid), time.monotonic()
+    """Send signals; returns exit code and seconds, after checking that no trainer is left."""
+    left, began = trainers(process.pid), time.monotonic()
     for number in signals:
         process.send_signal(number)
     code = process.wait(20)
     seconds = time.monotonic() - began
-    while any(map(alive, trainers)):
+    while any(map(alive, left)):
         assert time.monotonic() - began < 5, "a trainer lives on"
         time.sleep(0.01)
     return code, seconds

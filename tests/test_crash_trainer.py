@@ -9,7 +9,7 @@ import time
 
 import pytest
 from feeds import Driver, checkpoint, committed, stored, write_config, write_labels, write_log
-from processes import alive, children, say, start, stop, wait_for
+from processes import alive, say, start, stop, trainers, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,8 @@ def training(state):
 
 
 def trainer_of(process, state):
-    wait_for(lambda: training(state) and children(process.pid), process)
-    return children(process.pid)[0]
+    wait_for(lambda: training(state) and trainers(process.pid), process)
+    return trainers(process.pid)[0]
 
 
 def test_a_replay_whose_trainer_is_killed_counts_it_waits_twice_as_long_and_ends_well(tmp_path):
@@ -51,8 +51,8 @@ def test_a_replay_whose_trainer_is_killed_counts_it_waits_twice_as_long_and_ends
 def test_without_a_first_model_there_is_nothing_to_go_on_with(tmp_path):
     write_log(tmp_path, 4000)
     process = start("replay", write_config(tmp_path), log=tmp_path / "log")
-    wait_for(lambda: children(process.pid), process)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    wait_for(lambda: trainers(process.pid), process)
+    os.kill(trainers(process.pid)[0], signal.SIGKILL)
     assert process.wait(10) == 3
     last = (tmp_path / "log").read_text().splitlines()[-1]
     assert last == (
@@ -110,8 +110,8 @@ def test_a_daemon_goes_on_when_its_trainer_is_killed_and_takes_labels_meanwhile(
 
 def test_no_trainer_outlives_its_parent(daemon):
     process, state, _ = daemon
-    wait_for(lambda: children(process.pid), process)
-    trainer = children(process.pid)[0]
+    wait_for(lambda: trainers(process.pid), process)
+    trainer = trainers(process.pid)[0]
     process.kill()
     process.wait()
     say(f"the first trainer ended {gone_within(trainer, 5):.2f} s after its parent")

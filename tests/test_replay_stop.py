@@ -11,7 +11,7 @@ import time
 import polars as pl
 import pytest
 from feeds import checkpoint, committed, stored, write_config, write_labels, write_log
-from processes import children, say, start, stop, wait_for
+from processes import say, start, stop, trainers, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +82,7 @@ def test_a_replay_that_is_stopped_while_it_fits_scores_or_learns_goes_on_to_the_
         process = replay(feed, "stopped", "--rate", "2500")
         wait_for(reached, process)
         if moment != "scoring":
-            wait_for(lambda: children(process.pid), process)  # noqa: B023  # called at once
+            wait_for(lambda: trainers(process.pid), process)  # noqa: B023  # called at once
         code, seconds = stop(process, signal.SIGTERM)
         say(f"SIGTERM in {moment}: {seconds:.2f} s")
         assert (code, seconds < 5) == (0, True), (moment, seconds)

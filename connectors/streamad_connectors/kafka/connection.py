@@ -241,8 +241,8 @@ def streamad_error(error: KafkaError, doing: str, events: ClientEvents | None = 
     if events is not None and events.refusal is not None and name in _UNREACHED:
         return events.refusal
     if name in _LACKING:
-        lacking = events.lacking(_LACKING[name]) if events else f"a right on the {_LACKING[name]} is missing"
-        return UserError(f"{doing}: {lacking}")
+        missing = events.lacking(_LACKING[name]) if events else f"a right on the {_LACKING[name]} is missing"
+        return UserError(f"{doing}: {missing}")
     cut_off = events is not None and events.away  # knows no topic any more
     if name in MISSING and not cut_off:
         return UserError(f"{doing}: there is no such topic")

@@ -20,7 +20,7 @@ _STUCK_SECONDS = 120.0
 
 
 @dataclass(slots=True)
-class Place:
+class Span:
     """How far an assigned partition was read. Offsets, -1 for none yet."""
 
     begun: int = -1
@@ -31,12 +31,12 @@ class Place:
     """Where the partition ended, behind everything that was read by then."""
 
 
-def note_begun(places: Mapping[int, Place], got: Iterable[Message]) -> None:
+def note_begun(spans: Mapping[int, Span], got: Iterable[Message]) -> None:
     """Note the first message of each partition that had none."""
-    new: dict[int | None, Place] = {n: place for n, place in places.items() if place.begun < 0}
+    new: dict[int | None, Span] = {n: span for n, span in spans.items() if span.begun < 0}
     for message in got if new else ():
-        if (place := new.pop(message.partition(), None)) is not None:
-            place.begun = message.offset() or 0
+        if (span := new.pop(message.partition(), None)) is not None:
+            span.begun = message.offset() or 0
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Gauge:
     settled: bool = False
     unsettled_at: float = field(default_factory=time.monotonic)
     polled_at: float = field(default_factory=time.monotonic)
-    _spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    _bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Where reading began and where the records end, by partition."""
     _silent: tuple[str, ...] = ()
     """Partitions of which either is not known."""
@@ -63,37 +63,36 @@ class Gauge:
         self.settled, self.unsettled_at = False, time.monotonic()
 
     def polled(
-        self, consumer: Consumer, places: Mapping[int, Place], *, news: bool, paused: Collection[int] = ()
+        self, consumer: Consumer, spans: Mapping[int, Span], *, news: bool, paused: Collection[int] = ()
     ) -> None:
         """Note that somebody reads, and, when something came or now and then, how far the assigned partitions go."""
         self.polled_at = time.monotonic()
         if news or self.polled_at - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = self.polled_at
-            spans = {
-                n: (place.begun, self._end(consumer, n, place, ask=n in paused))
-                for n, place in places.items()
+            bounds = {
+                partition_name(self.topic, n): (span.begun, self._end(consumer, n, span, ask=n in paused))
+                for n, span in sorted(spans.items())
             }
-            named = {partition_name(self.topic, n): span for n, span in sorted(spans.items())}
-            self._spans = {name: span for name, span in named.items() if min(span) >= 0}
-            self._silent = tuple(name for name in named if name not in self._spans)
+            self._bounds = {name: ends for name, ends in bounds.items() if min(ends) >= 0}
+            self._silent = tuple(name for name in bounds if name not in self._bounds)
 
     def figures(self, positions: Positions, *, paused: Collection[str] = (), away: bool) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
         lag = {
             name: max(0, end - (int(positions[name]["offset"]) if name in positions else begun))
-            for name, (begun, end) in self._spans.items()
+            for name, (begun, end) in self._bounds.items()
         }
         return SourceFigures(
             self.polled_at, self.settled, lag, tuple(sorted(paused)), away, silent=self._silent
         )
 
-    def _end(self, consumer: Consumer, number: int, place: Place, *, ask: bool) -> int:
+    def _end(self, consumer: Consumer, number: int, span: Span, *, ask: bool) -> int:
         """Behind the last record, as the last fetch told: the end that was met, where what lies behind is still open.
 
         Of a partition of which nothing is fetched only the broker knows: `ask` it, unless it is away.
         """
-        if place.end >= 0 and place.end >= place.handed:
-            return place.end
+        if span.end >= 0 and span.end >= span.handed:
+            return span.end
         partition = TopicPartition(self.topic, number)
         for cached in (False, True) if ask else (True,):
             with suppress(KafkaException):  # a client that is only just starting knows nothing

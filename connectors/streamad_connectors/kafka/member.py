@@ -16,7 +16,7 @@ from streamad.ports import Idle, Positions, Revoked, SourceFigures
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import CLOSE_SECONDS, Connection, kafka_errors, leave
 from streamad_connectors.kafka.errands import Errands
-from streamad_connectors.kafka.gauge import Gauge, Place, note_begun
+from streamad_connectors.kafka.gauge import Gauge, Span, note_begun
 from streamad_connectors.kafka.made_anew import go_over
 from streamad_connectors.kafka.pauses import Pauses
 from streamad_connectors.kafka.payloads import partition_name
@@ -52,7 +52,7 @@ class KafkaSource:
         self._consumer, self._events = topic.connection.client, topic.connection.events
         self._topic_id = topic.id.known  # of what this client reads
         # with `alone`, of partitions that the group took away for a moment too
-        self._places: dict[int, Place] = {}
+        self._spans: dict[int, Span] = {}
         self._assigned: set[int] = set()
         self._gone: set[int] = set()  # taken away within the present poll
         self._named: dict[int, int] = {}
@@ -108,9 +108,9 @@ class KafkaSource:
             if gone and not self._alone:
                 return Revoked(gone)
             handed = self._hand_out(max_rows) if max_rows else Idle()
-            places = {number: self._places[number] for number in self._assigned}
+            spans = {number: self._spans[number] for number in self._assigned}
             news, paused = isinstance(handed, Block), self._pauses.stopped
-            self._gauge.polled(self._consumer, places, news=news, paused=paused)
+            self._gauge.polled(self._consumer, spans, news=news, paused=paused)
             return handed
 
     def seek(self, positions: Positions) -> None:
@@ -120,10 +120,10 @@ class KafkaSource:
             named = self._topic.offsets_of(positions, alone=self._alone)
             if self._alone:
                 self._named = named
-            for number, place in self._places.items():
-                lowest = 0 if self._alone else place.begun
-                if place.begun >= 0 or (self._alone and number in named):
-                    self._places[number] = Place(begun=max(lowest, named.get(number, place.begun)))
+            for number, span in self._spans.items():
+                lowest = 0 if self._alone else span.begun
+                if span.begun >= 0 or (self._alone and number in named):
+                    self._spans[number] = Span(begun=max(lowest, named.get(number, span.begun)))
                     if number in self._assigned:
                         self._topic.go(number, self._offset(number))
 
@@ -156,7 +156,7 @@ class KafkaSource:
         self._topic, self._topic_id = topic, topic.id.known
         self._consumer, self._events = self._topic.connection.client, self._topic.connection.events
         leave(old)
-        self._assigned, self._places, self._ahead = set(), {}, []
+        self._assigned, self._spans, self._ahead = set(), {}, []
         self._pauses.begin_anew()
         self.owned, self._gauge = frozenset(), Gauge(self._topic.name)
         return gone
@@ -176,11 +176,11 @@ class KafkaSource:
         return Idle() if self._alone else gone
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._alone and not self._places and len(partitions) < len(self._topic.partitions):
+        if self._alone and not self._spans and len(partitions) < len(self._topic.partitions):
             self._problem = self._topic.not_alone()
         self._topic.id.ask()
         for partition in partitions:
-            self._places.setdefault(partition.partition, Place())
+            self._spans.setdefault(partition.partition, Span())
             partition.offset = self._offset(partition.partition)
             self._assigned.add(partition.partition)
             self._pauses.forget(partition.partition)
@@ -212,7 +212,7 @@ class KafkaSource:
         self._assigned -= numbers
         self._gone |= numbers
         if not self._alone:
-            self._places = {number: place for number, place in self._places.items() if number not in numbers}
+            self._spans = {number: span for number, span in self._spans.items() if number not in numbers}
         self.owned = frozenset(self._names(self._assigned))
 
     def _drop_gone(self) -> tuple[str, ...]:
@@ -223,8 +223,8 @@ class KafkaSource:
         gone, self._gone = self._gone, set()
         if gone:
             self._ahead = [message for message in self._ahead if message.partition() not in gone]
-        for number in gone & self._places.keys():
-            self._places[number] = replace(self._places[number], end=-1) if self._alone else Place()
+        for number in gone & self._spans.keys():
+            self._spans[number] = replace(self._spans[number], end=-1) if self._alone else Span()
             if number in self._assigned:
                 self._topic.assign_again(number, self._offset(number))
         return self._names(gone)
@@ -236,8 +236,8 @@ class KafkaSource:
 
     def _offset(self, number: int) -> int:
         """Where a partition goes on behind what was handed out of it; `OFFSET_INVALID`: where the group says."""
-        place = self._places[number]
-        known = max(place.begun, place.handed)
+        span = self._spans[number]
+        known = max(span.begun, span.handed)
         return known if known >= 0 else self._named.get(number, OFFSET_INVALID)
 
     # ---- reading ---------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ class KafkaSource:
         """Heed what is no record, and put the rest to what was read ahead."""
         notes = [message for message in got if message.error()] if any(map(Message.error, got)) else []
         got = [message for message in got if not message.error()] if notes else got
-        note_begun(self._places, got)
+        note_begun(self._spans, got)
         for note in notes:
             self._heed(note)
         self._ahead += got
@@ -274,10 +274,10 @@ class KafkaSource:
             self._topic.heed(error)
 
     def _end(self, number: int | None, offset: int | None) -> None:
-        place = self._places.get(number or 0)
-        if place is not None and number in self._assigned:
-            place.end = offset or 0
-            place.begun = place.end if place.begun < 0 else place.begun
+        span = self._spans.get(number or 0)
+        if span is not None and number in self._assigned:
+            span.end = offset or 0
+            span.begun = span.end if span.begun < 0 else span.begun
 
     def _begin(self, number: int | None, lost: int | None) -> None:
         """The group has no offset for a partition, or there is nothing at the offset."""
@@ -295,16 +295,16 @@ class KafkaSource:
         if self._topic.id.is_another(self._topic_id):
             return lost  # `poll` goes over to that
         offset = self._topic.offset_instead(number, lost, self._topic_id)
-        self._places[number] = Place(begun=offset)
+        self._spans[number] = Span(begun=offset)
         return offset
 
     def _hand_out(self, max_rows: int) -> Block | Idle:
         rows, self._ahead = self._ahead[:max_rows], self._ahead[max_rows:]
-        ends = {n: p.end for n, p in self._places.items() if p.end > p.handed and not self._ahead}
+        ends = {n: p.end for n, p in self._spans.items() if p.end > p.handed and not self._ahead}
         if not rows and not ends:
             return Idle()
         block = self._topic.block(rows, ends)
-        for number, place in self._places.items():
+        for number, span in self._spans.items():
             cursor = block.cursors.get(partition_name(self._topic.name, number))
-            place.handed = place.handed if cursor is None else cursor["offset"]
+            span.handed = span.handed if cursor is None else cursor["offset"]
         return block

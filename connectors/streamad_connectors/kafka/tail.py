@@ -15,7 +15,7 @@ from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
 from streamad.records.batch import MISSING_TIME, Block
 from streamad_connectors.kafka.connection import kafka_errors
-from streamad_connectors.kafka.gauge import Gauge, Place
+from streamad_connectors.kafka.gauge import Gauge, Span
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 from streamad_connectors.kafka.shares import shares
@@ -40,14 +40,14 @@ class KafkaTail:
         """Raises `StreamadError` for what Kafka answers."""
         self._topic, self._window = topic, window
         self._consumer: Consumer = topic.connection.client
-        self._places: dict[int, Place] = {}
+        self._spans: dict[int, Span] = {}
         self._gauge = Gauge(topic.name)
         self._thinning = Thinning(window)
         self._looked = float("-inf")
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
         """See `streamad.ports.Source.poll`."""
-        self._gauge.polled(self._consumer, self._places, news=False)
+        self._gauge.polled(self._consumer, self._spans, news=False)
         if not max_rows:
             return Idle()
         doing, events = f"reading topic {self._topic.name}", self._topic.connection.events
@@ -55,9 +55,9 @@ class KafkaTail:
             self._look()
         with kafka_errors(doing, events):
             got = self._read(max_rows, timeout)
-        ends = {number: place.end for number, place in self._places.items() if place.end > place.handed}
+        ends = {number: span.end for number, span in self._spans.items() if span.end > span.handed}
         for number, end in ends.items():
-            self._places[number].handed = end
+            self._spans[number].handed = end
         if not (got or ends):
             return Idle()
         block = self._topic.block(got, self._handed() | ends)
@@ -79,8 +79,8 @@ class KafkaTail:
 
     def _note(self, found: Sequence[Message]) -> None:
         for message in found:
-            if (place := self._places.get(message.partition() or 0)) is not None:
-                place.handed = (message.offset() or 0) + 1
+            if (span := self._spans.get(message.partition() or 0)) is not None:
+                span.handed = (message.offset() or 0) + 1
         if found:
             self._topic.connection.events.answered()
 
@@ -88,7 +88,7 @@ class KafkaTail:
         """How far each partition was read; where it was thinned, that may be behind its last row."""
         if self._thinning.one_in == 1:
             return {}
-        return {number: place.handed for number, place in self._places.items()}
+        return {number: span.handed for number, span in self._spans.items()}
 
     def figures(self, positions: Positions) -> SourceFigures:
         """See `streamad.ports.WatchedSource.figures`."""
@@ -98,7 +98,7 @@ class KafkaTail:
     def seek(self, positions: Positions) -> None:
         """See `streamad.ports.Source.seek`; what is not named goes on where it is."""
         with kafka_errors(f"going back in topic {self._topic.name}", self._topic.connection.events):
-            for number in self._places:
+            for number in self._spans:
                 if cursor := positions.get(partition_name(self._topic.name, number)):
                     self._go(number, int(cursor["offset"]))
 
@@ -117,8 +117,8 @@ class KafkaTail:
         known = self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name]
         bounds = {number: self._topic.bounds(number) for number in known.partitions}
         taken = shares({number: end - first for number, (first, end) in bounds.items()}, self._window)
-        places = {number: self._places[number] for number in bounds if number in self._places}
-        waiting = {number: bounds[number][1] - place.handed for number, place in places.items()}
+        spans = {number: self._spans[number] for number in bounds if number in self._spans}
+        waiting = {number: bounds[number][1] - span.handed for number, span in spans.items()}
         behind = sum(waiting.values())
         for number, (_, end) in bounds.items():
             if behind > 2 * self._window and waiting.get(number, 0) > taken[number]:
@@ -140,11 +140,11 @@ class KafkaTail:
             _log.info("records_sampled", one_in=self._thinning.one_in, behind=behind)
 
     def _go(self, number: int, offset: int) -> None:
-        if number in self._places:
+        if number in self._spans:
             self._consumer.seek(TopicPartition(self._topic.name, number, offset))
         else:
             self._consumer.incremental_assign([self._topic.place(number, offset)])
-        self._places[number] = Place(begun=offset, handed=offset)
+        self._spans[number] = Span(begun=offset, handed=offset)
 
     def _is_record(self, message: Message) -> bool:
         error, number = message.error(), message.partition() or 0
@@ -152,11 +152,11 @@ class KafkaTail:
             return True
         if error.name() == "_AUTO_OFFSET_RESET":
             self._looked = float("-inf")  # what was to be read next is gone: look again where it begins
-            self._places.pop(number, None)
+            self._spans.pop(number, None)
             self._consumer.incremental_unassign([self._topic.place(number, 0)])
         elif error.name() == "_PARTITION_EOF":
-            if number in self._places:
-                self._places[number].end = message.offset() or 0
+            if number in self._spans:
+                self._spans[number].end = message.offset() or 0
         elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
             self._topic.heed(error)
         return False
