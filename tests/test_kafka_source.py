@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, NewPartitions, ResourceType
 from kafka_broker import USERS
 from kafka_feed import (
@@ -25,7 +26,8 @@ from kafka_feed import (
 from kafka_topics import admin, allow, committed, end_offsets
 from pydantic import SecretStr
 from records_help import decoder
-from streamad_connectors.kafka import replay
+from streamad_connectors.kafka import record_topic, replay
+from streamad_connectors.kafka.errands import commit_now
 from structlog.testing import capture_logs
 
 from streamad.errors import InputError, UserError
@@ -90,6 +92,51 @@ def test_without_an_offset_of_the_group_start_says_where_to_begin_and_the_cursor
     assert one.places(blocks) == places(0, first, 20)
     one.produce([b"new"], partition=0)
     assert one.places(polled(member, some(1))) == ["0@20"]
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest", "2026-01-02T00:00:00Z"])
+def test_where_a_member_began_the_next_one_begins_too_though_nothing_was_committed_in_between(feed, start):
+    one = feed(2)
+    began = {0: 0, 1: 0} if start == "earliest" else {0: 4, 1: 0}
+    one.produce([b"old"] * 4, partition=0, timestamp=1_700_000_000_000)
+    first = one.member(start=start)
+    polled(first, lambda blocks: one.ends(blocks).get(0) == 4)
+    one.produce([b"held"] * 9, partition=0)
+    one.produce([b"held"] * 7, partition=1)
+    polled(first, some(16))
+    assert committed(one.broker, one.group, one.topic) == began
+    assert one.told() == one.topic_id()
+    second = one.member(start=start)
+    with Polling(second) as other:
+        (revoked,) = polled(first, len)
+        wait_for(lambda: some(7)(other.found))
+    assert isinstance(revoked, Revoked)
+    first.close()
+    rest = polled(second, lambda blocks: one.ends(other.found + blocks) == {0: 13, 1: 7})
+    assert one.places(other.found + rest) == sorted(places(0, began[0], 13) + places(1, 7))
+
+
+def test_a_group_that_begins_anew_takes_no_beginning_and_is_offered_the_next_one(feed, monkeypatch):
+    one, refused = feed(), []
+
+    def refuse_once(consumer, offsets):
+        if not refused:
+            refused.append(offsets[0].offset)
+            one.produce([b"a"] * 5, partition=0)
+            raise KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+        commit_now(consumer, offsets)
+
+    monkeypatch.setattr(record_topic, "commit_now", refuse_once)
+    polled(one.member(start="latest"), lambda _: committed(one.broker, one.group, one.topic), seconds=SECONDS)
+    assert (refused, committed(one.broker, one.group, one.topic)) == ([0], {0: 5})
+
+
+def test_who_reads_alone_and_who_reads_again_leave_the_group_no_beginning(feed):
+    one = feed()
+    one.produce([b"a"] * 5, partition=0)
+    polled(one.member(alone=True), some(5))
+    polled(one.replay(), some(5))
+    assert committed(one.broker, one.group, one.topic) == {}
 
 
 def test_the_offset_of_the_group_wins_over_start(feed):

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer
 
 from streamad.errors import OutOfTouchError, StreamadError
-from streamad_connectors.kafka.connection import Connection, check_reachable, kafka_errors, streamad_error
-from streamad_connectors.kafka.errands import commit_now
+from streamad_connectors.kafka.connection import Connection, check_reachable, kafka_errors
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 from streamad_connectors.kafka.transactions import RegroupedError
-
-_REGROUPING = {"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID"}
-"""What a group says to a member that is about to hear of other partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +44,14 @@ def go_over(
         now = _as_it_is(topic, connection)
         if member is not None and stop:
             # Brokers delete a group's offsets with their topic: who is started next is to be stopped by these, too.
-            _commit(now, member, known, topic_id)
+            now.commit(member, known, topic_id)
         offsets = {
             number: now.offset_instead(number, offset, topic_id)
             for number, offset in known.items()
             if number in now.partitions or stop
         }
         if member is not None:
-            _commit(now, member, offsets, now.id.known)
+            now.commit(member, offsets, now.id.known)
     except StreamadError as error:
         connection.client.close()
         if isinstance(error, OutOfTouchError | RegroupedError):
@@ -71,15 +67,3 @@ def _as_it_is(topic: RecordTopic, connection: Connection[Consumer]) -> RecordTop
         known = connection.client.list_topics(topic.name, ASK_SECONDS).topics[topic.name]
     kept = tuple(number for number in topic.partitions if number in known.partitions)
     return replace(topic, connection=connection, partitions=kept)
-
-
-def _commit(topic: RecordTopic, member: Consumer, offsets: Mapping[int, int], topic_id: str | None) -> None:
-    """Commit offsets of the topic with this id. Raises `RegroupedError` where the group does not take it now."""
-    places = [TopicPartition(topic.name, *place, topic_id or "") for place in offsets.items()]
-    try:
-        if places:
-            commit_now(member, places)
-    except KafkaException as failed:
-        error = failed.args[0]
-        meant = streamad_error(error, f"committing offsets of topic {topic.name}", topic.connection.events)
-        raise (RegroupedError(str(meant)) if error.name() in _REGROUPING else meant) from None

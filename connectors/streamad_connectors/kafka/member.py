@@ -32,8 +32,8 @@ partition is fetched once more afterwards, so a short wait does not pause."""
 class KafkaSource:
     """A source that shares a topic with the other members of its group. A cursor is ``{"offset": next}``.
 
-    A partition begins at the group's offset, and `seek` goes back within what was read since, never before: that was
-    somebody else's. At a partition's end its cursor moves up to the end, past what was aborted there; so a block may
+    A partition begins at the group's offset, which it is given where there is none, and `seek` goes back within what was
+    read since, never before: that was somebody else's. At a partition's end its cursor moves up to the end, past what was aborted there; so a block may
     have a cursor for a partition without rows, or no rows at all.
 
     With `alone` there may be no other member: the positions of `seek` win over the group's offsets, and partitions are
@@ -143,10 +143,7 @@ class KafkaSource:
         if self._events.group_refusal is not None:
             self._topic.heed(self._events.group_refusal)
         self._consumer.subscribe(
-            [self._topic.name],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
+            [self._topic.name], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         self._joined = True
 
@@ -285,7 +282,8 @@ class KafkaSource:
             return
         try:
             offset = self._offset(number) if lost is None else self._instead(number, lost)
-            offset = self._topic.first_offset(number) if offset == OFFSET_INVALID else offset
+            if offset == OFFSET_INVALID:
+                offset = self._topic.first_offset(number, keep=not self._alone)
         except OutOfTouchError:  # the client tells again, once they are back
             offset = OFFSET_INVALID if lost is None else lost
         self._topic.assign_again(number, offset)

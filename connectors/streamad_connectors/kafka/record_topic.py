@@ -25,13 +25,18 @@ from streamad.errors import InputError
 from streamad.ports import Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import Connection, kafka_errors, streamad_error
+from streamad_connectors.kafka.errands import commit_now
 from streamad_connectors.kafka.payloads import Beside, block_of, partition_name
 from streamad_connectors.kafka.topic_id import TopicId
+from streamad_connectors.kafka.transactions import RegroupedError
 
 _log = structlog.get_logger(__name__)
 
 Start = Literal["committed", "earliest", "latest"] | datetime
 OnLost = Literal["earliest", "latest", "stop"]
+
+_REGROUPING = {"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID"}
+"""What a group says to a member that is about to hear of other partitions."""
 
 ASK_SECONDS = 5.0
 """How long a broker that has just answered may take for one more answer."""
@@ -101,18 +106,48 @@ class RecordTopic:
                 found[number] = self.offset_instead(number, offset, topic_id)
         return found
 
-    def first_offset(self, partition: int) -> int:
-        """Where to begin in a partition that was not read here yet; may be one of Kafka's `OFFSET_...`.
+    def first_offset(self, partition: int, *, keep: bool) -> int:
+        """Where to begin in a partition that was not read here yet.
 
-        Raises `InputError` where only the group's offset was to be taken.
+        With `keep`, what is decided here becomes the group's offset: whoever has the partition next begins there too, and
+        not where it would end by then, also if nothing of what is read until then was committed. `OFFSET_INVALID` where
+        the group does not take it, as it begins anew: ask again, if the partition stays.
+
+        Raises `InputError` where only the group's offset was to be taken, else `UserError` and `WorldError`.
         """
         # Asked again: the client may tell late what was so when the partition was ours before.
         if (known := self.group_place(partition).offset) >= 0:
             return known
-        return self.start_offset(partition)
+        offset = self.start_offset(partition)
+        if offset < 0:
+            first, end = self.bounds(partition)
+            offset = first if offset == OFFSET_BEGINNING else end
+        if keep:
+            try:
+                self.commit(self.connection.client, {partition: offset}, self.id.known)
+            except RegroupedError:
+                return OFFSET_INVALID
+        return offset
+
+    def commit(self, member: Consumer, offsets: Mapping[int, int], topic_id: str | None) -> None:
+        """Commit offsets of the topic with this id, by partition; for who may use the consumer.
+
+        Raises `RegroupedError` where the group does not take it now, else `UserError` and `WorldError`.
+        """
+        places = [TopicPartition(self.name, *place, topic_id or "") for place in offsets.items()]
+        try:
+            if places:
+                commit_now(member, places)
+        except KafkaException as failed:
+            error = failed.args[0]
+            meant = streamad_error(error, f"committing offsets of topic {self.name}", self.connection.events)
+            raise (RegroupedError(str(meant)) if error.name() in _REGROUPING else meant) from None
 
     def start_offset(self, partition: int) -> int:
-        """Where to begin in a partition for which the group has no offset; as `first_offset`."""
+        """Where to begin in a partition for which the group has no offset; may be one of Kafka's `OFFSET_...`.
+
+        Raises `InputError` where only the group's offset was to be taken.
+        """
         if partition not in self.partitions:  # its records came while we were reading
             return OFFSET_BEGINNING
         if self.start == "committed":
