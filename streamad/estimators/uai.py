@@ -180,9 +180,8 @@ def _restored_head(arrays: files.Arrays, width: int) -> Head:
     counts = files.array(arrays, "head.counts", (2,), np.int64)
     if (precision != precision.T).any() or (counts < 0).any():
         raise ValueError("the head does not fit")
-    head = Head.from_tensors(files.part(arrays, "head."))
-    head.log_odds(np.zeros((1, width)))  # fails where the precision is none
-    return head
+    np.linalg.cholesky(precision)  # fails where it is none
+    return Head.from_tensors(files.part(arrays, "head."))
 
 
 def _raw(base: Estimator, x: NDArray[np.float64]) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -37,6 +37,8 @@ RATE_FLOOR = 1e-6
 _MODERATION = math.pi / 8
 CHUNK = 256
 """Rows of every product in `Head.log_odds`."""
+KNOWN = 64
+"""So many directions of features are known to some degree; about all others the labels are taken to say nothing."""
 
 
 Label = Literal["anomaly", "normal"]
@@ -63,6 +65,8 @@ class Head:
     """[F + 1] the solution of ``precision @ mean = vector``."""
     waves: Waves | None = None
     """With waves F is their width, whatever the features given have."""
+    _known: tuple[float, NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
+    """Of the present posterior: the greatest variance of a direction, and the roots [F + 1, r] of what is less elsewhere."""
 
     @classmethod
     def fresh(
@@ -99,31 +103,20 @@ class Head:
 
     def update(self, features: NDArray[np.float64], label: Label) -> Site:
         """Learn one label of the features [F]; returns what `remove` needs to forget it."""
-        f = self._read(features)
-        y = 1.0 if label == "anomaly" else 0.0
-        mean, variance = float(f @ self.mean), float(f @ np.linalg.solve(self.precision, f))
-        logit = _mode(mean, variance, y)
-        p = _sigmoid(logit)
-        trust = _trust(mean, variance, y, self._mistaken)
-        precision = max(trust * p * (1 - p), PRECISION_FLOOR)
-        site = Site(precision, precision * logit + trust * (y - p))
-        self._add(f, site, 1.0)
-        self._count(label, 1)
-        return site
+        return self._learn(*self._meeting(features), label)
 
     def fit(self, features: NDArray[np.float64], labels: Sequence[Label], sweeps: int = 2) -> list[Site]:
         """Learn many labels [m, F] in order, then go over them again so that each site knows the others."""
         sites = [self.update(row, label) for row, label in zip(features, labels, strict=True)]
         for _ in range(sweeps):
             for i, (row, label) in enumerate(zip(features, labels, strict=True)):
-                self.remove(row, sites[i], label)
-                sites[i] = self.update(row, label)
+                f, spread = self._meeting(row)
+                sites[i] = self._learn(f, self._forget(f, spread, sites[i], label), label)
         return sites
 
     def remove(self, features: NDArray[np.float64], site: Site, label: Label) -> None:
         """Forget a label: subtract the site that `update` returned for these features [F]."""
-        self._add(self._read(features), site, -1.0)
-        self._count(label, -1)
+        self._forget(*self._meeting(features), site, label)
 
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The log odds of an anomaly [n], nearer to 0 the less the labels say about such features [n, F].
@@ -131,21 +124,30 @@ class Head:
         The weights' uncertainty is averaged out with MacKay's approximation (1992): the mean logit over
         ``sqrt(1 + pi * variance / 8)``.
         """
-        factor = np.linalg.cholesky(np.linalg.inv(self.precision))  # [F + 1, F + 1], lower
-        out = np.empty(len(features))
+        if self._known is None:
+            precision, direction = np.linalg.eigh(self.precision)  # [F + 1] ascending, [F + 1, F + 1]
+            less = (direction * np.sqrt(1 / precision[0] - 1 / precision))[:, -KNOWN:]
+            self._known = float(1 / precision[0]), less.astype(np.float32)
+        mean, out = self.mean.astype(np.float32), np.empty(len(features))
         for start in range(0, len(features), CHUNK):
-            out[start : start + CHUNK] = self._log_odds(features[start : start + CHUNK], factor)
+            out[start : start + CHUNK] = self._log_odds(features[start : start + CHUNK], mean, *self._known)
         return out
 
-    def _log_odds(self, features: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _log_odds(
+        self,
+        features: NDArray[np.float64],
+        mean: NDArray[np.float32],
+        most: float,
+        less: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
         """`log_odds` of at most `CHUNK` rows; padded, as a product's last bits depend on its shape."""
         given = np.zeros((CHUNK, features.shape[1]))
         given[: len(features)] = features
-        f = np.ones((CHUNK, len(factor)))
+        f = np.ones((CHUNK, len(mean)), np.float32)
         f[:, :-1] = given if self.waves is None else self.waves.apply(given)
-        spread = f @ factor
-        variance = np.einsum("nf,nf->n", spread, spread)
-        moderated: NDArray[np.float64] = (f @ self.mean) / np.sqrt(1 + _MODERATION * variance)
+        known = f @ less
+        variance = most * np.einsum("nf,nf->n", f, f) - np.einsum("nr,nr->n", known, known)
+        moderated: NDArray[np.float32] = (f @ mean) / np.sqrt(1 + _MODERATION * np.maximum(variance, 0))
         return moderated[: len(features)]
 
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,15 +183,42 @@ class Head:
         """The share of labels that are taken to be mistakes."""
         return 0.0 if self.waves is None else MISTAKEN
 
-    def _read(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the weights meet [F + 1] of one row's features."""
-        read = features if self.waves is None else self.waves.apply(features[None])[0]
-        return np.append(read, 1.0)
+    def _meeting(self, features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the weights meet [F + 1] of one row's features, and their covariance times that."""
+        f = np.append(features if self.waves is None else self.waves.apply(features[None])[0], 1.0)
+        return f, np.linalg.solve(self.precision, f).astype(np.float64, copy=False)
 
-    def _add(self, f: NDArray[np.float64], site: Site, sign: float) -> None:
-        self.precision = self.precision + sign * site.precision * np.outer(f, f)
-        self.vector = self.vector + sign * site.shift * f
-        self.mean = np.linalg.solve(self.precision, self.vector).astype(np.float64, copy=False)
+    def _learn(self, f: NDArray[np.float64], spread: NDArray[np.float64], label: Label) -> Site:
+        """`update` with what `_meeting` gives."""
+        y = 1.0 if label == "anomaly" else 0.0
+        mean, variance = float(f @ self.mean), float(f @ spread)
+        logit = _mode(mean, variance, y)
+        p = _sigmoid(logit)
+        trust = _trust(mean, variance, y, self._mistaken)
+        precision = max(trust * p * (1 - p), PRECISION_FLOOR)
+        site = Site(precision, precision * logit + trust * (y - p))
+        self._add(f, spread, site, 1.0)
+        self._count(label, 1)
+        return site
+
+    def _forget(
+        self, f: NDArray[np.float64], spread: NDArray[np.float64], site: Site, label: Label
+    ) -> NDArray[np.float64]:
+        """`remove` with the same; returns the covariance times f that is left."""
+        self._count(label, -1)
+        return self._add(f, spread, site, -1.0)
+
+    def _add(
+        self, f: NDArray[np.float64], spread: NDArray[np.float64], site: Site, sign: float
+    ) -> NDArray[np.float64]:
+        """Returns the new covariance times f, which the Sherman-Morrison formula gives without solving anew."""
+        precision, shift = sign * site.precision, sign * site.shift
+        self._known = None
+        self.precision = self.precision + precision * np.outer(f, f)
+        self.vector = self.vector + shift * f
+        changed: NDArray[np.float64] = spread / (1 + precision * (f @ spread))
+        self.mean = self.mean + (shift - precision * (f @ self.mean)) * changed
+        return changed
 
     def _count(self, label: Label, change: int) -> None:
         if label == "anomaly":

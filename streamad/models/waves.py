@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from streamad.models.rarity import Rarity
 
-COUNT = 64
-"""D, the number of features: more of them cost time and gained nothing. Half are cosines and half are sines, so that all
-rows' features have the length 1 and, before any label, the level alone ranks them."""
+COUNT = 256
+"""D, the number of features: with few of them records that have nothing in common are taken to be alike. Half are
+cosines and half are sines, so that all rows' features have the length 1 and, before any label, the level alone ranks
+them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +47,16 @@ class Waves:
         """D + 1."""
         return COUNT + 1
 
-    def apply(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """[n, D + 1] of [n, F]."""
         angles = features[:, :-1].astype(np.float32) @ self.frequency
-        length = np.float32(1 / math.sqrt(angles.shape[1]))
-        return np.column_stack(
-            [np.cos(angles) * length, np.sin(angles) * length, self.rarity.apply(features[:, -1])]
-        )
+        count = angles.shape[1]
+        out = np.empty((len(features), 2 * count + 1), np.float32)
+        np.cos(angles, out=out[:, :count])
+        np.sin(angles, out=out[:, count:-1])
+        out[:, :-1] *= np.float32(1 / math.sqrt(count))
+        out[:, -1] = self.rarity.apply(features[:, -1])
+        return out
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of an artifact."""
