@@ -135,9 +135,7 @@ def _making(commands: Commands) -> None:
     )
     fit = _command(commands, "fit", "fitting:fit", "train a model offline, on the source's records")
     fit.add_argument("--seed", type=_seed, default=0, metavar="N")
-    fit.add_argument(
-        "--new-schema", action="store_true", help="take over a changed schema, keeping the labels"
-    )
+    fit.add_argument("--new-schema", action="store_true", help="take a changed schema over, keeping labels")
     demo = _command(commands, "demo", "demo:demo", "show the whole loop on generated traffic", config=False)
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep the demo's files here")
     demo.add_argument("--seed", type=_seed, default=7, metavar="N")
@@ -154,6 +152,9 @@ def _running(commands: Commands) -> None:
     run.add_argument("--seed", type=_seed, default=0, metavar="N")
     trainer = _command(commands, "trainer", "running:trainer", "the trainer of a cluster, alone")
     trainer.add_argument("--seed", type=_seed, default=0, metavar="N")
+    trainer.add_argument(
+        "--new-schema", action="store_true", help="take a changed schema over, keeping labels"
+    )
     for start in (run, trainer):
         start.add_argument(
             "--check", action="store_true", help="say what a start would lack, and start nothing"

@@ -7,6 +7,7 @@ StreamadError
 │   └── StateError           the state directory: locked, made by another command, another format
 ├── WorldError           3   the world: a restart may help
 │   ├── OutOfTouchError      nobody answers at the other end, or it goes on with somebody else in our place
+│   │   └── NumberTakenError the number of a version was given to another one meanwhile
 │   ├── StoreError           the store could not commit (disk full, I/O error)
 │   ├── BrokenFeedError      too many rejected records in a row of batches (the breaker)
 │   └── TrainingError        the trainer failed, and there is no model to go on with
@@ -53,6 +54,10 @@ class WorldError(StreamadError):
 
 class OutOfTouchError(WorldError):
     """Nobody answers at the other end, or somebody else has our place there: who begins anew loses nothing."""
+
+
+class NumberTakenError(OutOfTouchError):
+    """The number of a version was given to another one while it was made."""
 
 
 class StoreError(WorldError):

@@ -46,7 +46,7 @@ class Job:
     scores: Path | None = None
     fresh: bool = False
     any_schema: bool = False
-    """``fit --new-schema``: the state may have been made under another schema."""
+    """``--new-schema``: the state, or in a cluster the promoted version, may have been made under another schema."""
     origin: Path | None = None
     """The state of a finished replay whose model and labels a daemon starts with."""
     rate: float | None = None

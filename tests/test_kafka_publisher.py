@@ -32,7 +32,7 @@ from streamad_connectors.kafka.connection import check_reachable
 from streamad_connectors.kafka.publisher import KafkaPublisher
 from streamad_connectors.kafka.settings import KafkaClient
 
-from streamad.errors import CommitAbortedError, StoreError, UserError, WorldError
+from streamad.errors import CommitAbortedError, NumberTakenError, StoreError, UserError, WorldError
 from streamad.ports import GivenLabel, Promoted, Reference
 
 pytestmark = pytest.mark.kafka
@@ -211,7 +211,7 @@ def test_who_is_replaced_in_the_middle_of_a_publish_leaves_nothing(broker, names
             trainer.publish(1, files(1))
         monkeypatch.undo()
         assert trainer.wait_until_active(20)  # it is still the owner, and takes its name up again
-        with pytest.raises(CommitAbortedError, match="version 1 is there already"):
+        with pytest.raises(NumberTakenError, match="version 1 is there already"):
             trainer.publish(1, files(1))
     assert first_news(broker, names) == [Promoted(1, files(9))]
 
@@ -249,7 +249,7 @@ def test_what_is_not_kept_is_removed_by_tombstones_for_its_chunks_and_its_descri
         with pytest.raises(UserError, match="version 1 is not kept: these are: 2, 3"):
             other.promote(1)
         other.promote(2)
-        with pytest.raises(CommitAbortedError, match="version 3 is there already"):
+        with pytest.raises(NumberTakenError, match="version 3 is there already"):
             other.publish(1, files(1))
 
 

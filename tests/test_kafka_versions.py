@@ -11,7 +11,7 @@ from kafka_updates_help import active, files, first_news, new_topics, publisher,
 from streamad_connectors.kafka.topic_reader import TopicReader
 from test_kafka_health import LINES, artifact, scorer, until  # noqa: F401  # fixtures
 
-from streamad.errors import CommitAbortedError
+from streamad.errors import CommitAbortedError, NumberTakenError
 from streamad.ports import GivenLabel, Promoted
 from streamad.state.artifacts import MANIFEST, SEAL
 
@@ -107,12 +107,12 @@ def test_one_number_is_never_two_artifacts_and_a_missing_one_is_passed_over_on_t
         assert other.last_version() + 1 == begun
         other.publish(begun, files(22))
         other.publish(4, files(4))  # the training that was to be 3 has failed
-        with pytest.raises(CommitAbortedError, match="version 4 is there already"):
+        with pytest.raises(NumberTakenError, match="version 4 is there already"):
             frozen.publish(begun, files(2))
         with pytest.raises(CommitAbortedError, match="is not ours any more"):
             frozen.publish(5, files(5))
         assert frozen.wait_until_active(20)  # it still owns the partition, and takes up its name again
-        with pytest.raises(CommitAbortedError, match="version 4 is there already"):
+        with pytest.raises(NumberTakenError, match="version 4 is there already"):
             frozen.publish(begun, files(2))
         assert [frozen.last_version(), frozen._ledger.before()] == [4, 2]
         frozen.promote(2)

@@ -12,9 +12,12 @@ from test_training_fit import SCHEMA, snapshot
 
 from streamad.ports import Promoted
 from streamad.records.schema import Schema
-from streamad.runtime.published import Published
+from streamad.runtime.published import Published, Unfit
 from streamad.state.artifacts import read_files, write_artifact
 from streamad.training.fit import fit
+
+
+NAMES = [*SCHEMA.fields]
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +52,59 @@ def test_a_version_of_this_format_and_schema_is_taken(tmp_path, fitted):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda tree: tree | {"format": 2}, "its format is 2, this streamad reads format 1"),
-        (lambda tree: {**tree, "schema": None}, "manifest.json: schema: Input should be a valid dictionary"),
+        (
+            lambda tree: tree | {"format": 2},
+            "was made by a newer streamad: its format is 2, this streamad reads format 1",
+        ),
+        (
+            lambda tree: tree | {"format": 0},
+            "is damaged: its format is 0, this streamad reads format 1",
+        ),
+        (
+            lambda tree: {**tree, "schema": None},
+            "is damaged: manifest.json: schema: Input should be a valid dictionary",
+        ),
         (
             lambda tree: {key: value for key, value in tree.items() if key != "schema"},
-            "manifest.json: schema: Field required",
+            "is damaged: manifest.json: schema: Field required",
         ),
-        (lambda tree: tree | {"version": 8}, "manifest.json is of version 8"),
+        (lambda tree: tree | {"version": 8}, "is damaged: manifest.json is of version 8"),
     ],
 )
 def test_a_version_that_cannot_be_read_is_told_in_a_sentence_and_not_taken(tmp_path, fitted, change, why):
-    found, ((event, version, reason),) = news(tmp_path, changed(fitted, change))
-    assert (found, event, version) == (None, "version_unreadable", 7)
-    assert reason == f"artifact {tmp_path}/000007 is damaged: {why}"
+    found, said = news(tmp_path, changed(fitted, change))
+    reason = f"artifact {tmp_path}/000007 {why}"
+    assert found == Unfit(7, reason, of_another_schema=False)
+    assert said == [("version_unreadable", 7, reason)]
 
 
-def test_a_version_of_another_schema_is_told_and_not_taken(tmp_path, fitted):
-    other = Schema(fields={"other": "numeric"})
-    assert news(tmp_path, fitted, other) == (None, [("version_of_another_schema", 7, None)])
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        (
+            {**{name: SCHEMA.fields[name] for name in NAMES[1:]}, "other": "numeric"},
+            f"other is new; {NAMES[0]} is gone",
+        ),
+        (
+            {**SCHEMA.fields, NAMES[0]: "ignore"},
+            f"{NAMES[0]} was {SCHEMA.fields[NAMES[0]]}, is ignore",
+        ),
+        (dict(reversed(SCHEMA.fields.items())), "the fields are in another order"),
+    ],
+)
+def test_a_version_of_another_schema_is_told_naming_the_fields_and_not_taken(
+    tmp_path, fitted, fields, changes
+):
+    found, said = news(tmp_path, fitted, Schema(fields=fields))
+    reason = (
+        f"the schema changed since version 7 was made: {changes} (streamad trainer --new-schema takes it over, and scorers "
+        "start after it)"
+    )
+    assert found == Unfit(7, reason, of_another_schema=True)
+    assert said == [("version_of_another_schema", 7, reason)]
+
+
+def test_a_version_that_does_not_tell_the_order_of_its_fields_is_taken(tmp_path, fitted):
+    before = changed(fitted, lambda tree: {key: value for key, value in tree.items() if key != "columns"})
+    found, said = news(tmp_path, before)
+    assert (found[0]["version"], said) == (7, [])

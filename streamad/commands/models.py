@@ -48,7 +48,8 @@ def models(args: argparse.Namespace) -> None:
         return
     if args.action in ("pin", "unpin"):
         raise UserError(
-            f"models {args.action} is for a state directory; in a cluster keep.pinned keeps versions"
+            f"models {args.action} is for a state directory; in a cluster keep.pinned in the trainer's config does so, "
+            "from its next start on"
         )
     at_desk: dict[str, Callable[[Desk, argparse.Namespace], None]]
     at_desk = {"list": _list_kept, "show": _show_kept, "promote": _ask_trainer, "rollback": _ask_trainer}

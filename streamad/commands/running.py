@@ -63,7 +63,7 @@ def trainer(args: argparse.Namespace) -> int:
     """The trainer of a cluster: stands by until it is the active one, then learns until SIGTERM."""
     config = load_config(args.config, tuple(args.set))
     configure_logs(config.log)
-    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed)
+    job = Job("run", args.config, tuple(args.set), args.state, seed=args.seed, any_schema=args.new_schema)
     if args.check:
         return check(job, "trainer")
     reloading = Reloading(lambda: _read_again(job))

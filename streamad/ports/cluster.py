@@ -84,7 +84,10 @@ class Publisher(Protocol):
         """The highest number ever published, 0 before the first."""
 
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
-        """Publish an artifact, and promote it."""
+        """Publish an artifact, and promote it.
+
+        Raises `NumberTakenError` where the number is not above all that were published.
+        """
 
     def promote(self, version: int, answers: int | None = None) -> None:
         """Go (back) to a version. Raises `UserError` where it is not kept any more.

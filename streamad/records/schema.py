@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal, Self
@@ -120,6 +121,18 @@ class Schema(Section):
     def label(self) -> str | None:
         """The truth column, if there is one."""
         return next(iter(self.names("label")), None)
+
+
+def field_changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """The fields (name -> word) that differ, in words; empty where none do, whatever their order."""
+    changes = [f"{name} is new" for name in after if name not in before]
+    changes += [f"{name} is gone" for name in before if name not in after]
+    changes += [
+        f"{name} was {word}, is {after[name]}"
+        for name, word in before.items()
+        if after.get(name, word) != word
+    ]
+    return "; ".join(changes)
 
 
 class PayloadFormat(Section):

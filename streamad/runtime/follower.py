@@ -9,7 +9,7 @@ import structlog
 
 from streamad.errors import StateError
 from streamad.runtime.in_force import InForce
-from streamad.runtime.published import Published
+from streamad.runtime.published import Published, Unfit
 from streamad.scoring.calibration import threshold_for
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Follower(InForce):
         self._reference: Reference | None = None
         self._promoted: Artifact | None = None  # until it is taken over
         self._promoted_at = 0.0
+        self._unfit: Unfit | None = None  # the newest promoted version, if it is
 
     def begin(self) -> None:
         """Take over all that is published by now."""
@@ -58,16 +59,30 @@ class Follower(InForce):
         if news.mutes is not None:
             now = self._feed.clock.text()
             self.mutes.take(mute for mute in news.mutes if mute.holds_at(now))
-        if news.promoted is not None:
+        if isinstance(news.promoted, Unfit):
+            self._unfit = news.promoted
+        elif news.promoted is not None:
             self._promoted, self._promoted_at = news.promoted, self._feed.clock.seconds()
+            self._unfit = None
         if self._promoted is not None and self._has_its_labels(self._promoted):
             nothing = np.empty((0, len(self._feed.config.schema_.categories)), np.int32)
             self._take_over(self._promoted, number, open_batches, nothing)
             self._promoted = None
+        self._check_schema()
         self._reference = news.reference or self._reference
         if self._reference is not None and self.scorer and self._reference.version == self.scorer.version:
             self._refer(self._reference, self.scorer)
             self._reference = None
+
+    def _check_schema(self) -> None:
+        """Raises `StateError` where there is no model but one of another schema: waiting would not help."""
+        none = self.scorer is None and self._promoted is None
+        if none and self._unfit is not None and self._unfit.of_another_schema:
+            raise StateError(self._unfit.reason)
+
+    def status(self) -> dict[str, Any]:
+        """See `InForce.status`; also why the newest promoted version does not score."""
+        return {**super().status(), "unfit": self._unfit.reason if self._unfit else None}
 
     @property
     def labels_applied(self) -> int:

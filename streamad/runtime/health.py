@@ -112,7 +112,8 @@ def _unready(status: Status) -> str:
     if state in {"draining", "stopped"}:
         return "stopping"
     if status["version"] is None:
-        return "waits for a model"
+        why = status.get("unfit") or status.get("complaint")
+        return f"waits for a model: {why}" if why else "waits for a model"
     if source.get("settled", True):
         return ""
     return "waits for brokers that are away" if source.get("away", False) else "waits to be given partitions"

@@ -10,7 +10,7 @@ from streamad.errors import StateError, UserError
 from streamad.learning.given import GivenLabels
 from streamad.ports import GivenLabel, Mute, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
-from streamad.scoring.sound import read_sound
+from streamad.scoring.sound import read_sound, schema_changes
 from streamad.state.artifacts import write_files
 
 if TYPE_CHECKING:
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_TAKES_OVER = "streamad trainer --new-schema takes it over, and scorers start after it"
+
 _MUTES = 1000
 """So many mutes are remembered, the last ones."""
+
+
+class Unfit(NamedTuple):
+    """A promoted version that this process cannot score with."""
+
+    version: int
+    reason: str
+    """One sentence, with a remedy where people have to do something."""
+    of_another_schema: bool
 
 
 class PublishedNews(NamedTuple):
@@ -34,7 +45,7 @@ class PublishedNews(NamedTuple):
     """In the order that all scorers and trainers share."""
     incomplete: list[GivenLabel]
     """Labels whose record is not known: the active trainer has to add it."""
-    promoted: Artifact | None
+    promoted: Artifact | Unfit | None
     reference: Reference | None
     wanted: Wanted | None
     """What the active trainer is asked for."""
@@ -48,7 +59,7 @@ class Published:
     def __init__(self, updates: Updates, folder: Path, feed: str, schema: Schema) -> None:
         self._updates, self._folder = updates, folder
         self._given = GivenLabels(feed)
-        self._fields = schema.model_dump(mode="json")["fields"]
+        self._schema = schema
         self._mutes: dict[str, Mute] = {}
         self.labels = 0
         """How many places of the labels' order were read, those that hold none included."""
@@ -80,9 +91,8 @@ class Published:
                 case GivenLabel():
                     self._sort(update, changes, incomplete)
         artifact = None if promoted is None else self._artifact(promoted)
-        return PublishedNews(
-            changes, incomplete, artifact, reference, wanted, [*self._mutes.values()] if muted else None
-        )
+        mutes = [*self._mutes.values()] if muted else None
+        return PublishedNews(changes, incomplete, artifact, reference, wanted, mutes)
 
     def _mute(self, mute: Mute) -> None:
         self._mutes.pop(mute.id, None)
@@ -103,16 +113,24 @@ class Published:
         elif self._given.incomplete.get(given.label["event_id"]) is given:
             incomplete.append(given)
 
-    def _artifact(self, promoted: Promoted) -> Artifact | None:
-        """None, and a warning, where it cannot be read: the version before it goes on."""
-        directory = self._folder / name(promoted.version)
-        write_files(directory, promoted.files)
-        try:
-            artifact = read_sound(directory, promoted.version)
-        except StateError as error:
-            log.warning("version_unreadable", version=promoted.version, reason=str(error))
-            return None
-        if artifact[0]["schema"]["fields"] != self._fields:
-            log.warning("version_of_another_schema", version=promoted.version)
-            return None
-        return artifact
+    def _artifact(self, promoted: Promoted) -> Artifact | Unfit:
+        """With a warning where it cannot be scored with: the version before it goes on."""
+        found = judged(promoted, self._folder / name(promoted.version), self._schema)
+        if isinstance(found, Unfit):
+            event = "version_of_another_schema" if found.of_another_schema else "version_unreadable"
+            log.warning(event, version=found.version, reason=found.reason)
+        return found
+
+
+def judged(promoted: Promoted, directory: Path, schema: Schema) -> Artifact | Unfit:
+    """A promoted version, put into a directory, as far as a process with this schema can score with it."""
+    version = promoted.version
+    write_files(directory, promoted.files)
+    try:
+        artifact = read_sound(directory, version)
+    except StateError as error:
+        return Unfit(version, str(error), of_another_schema=False)
+    if changes := schema_changes(artifact[0], schema):
+        why = f"the schema changed since version {version} was made: {changes} ({_TAKES_OVER})"
+        return Unfit(version, why, of_another_schema=True)
+    return artifact

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from streamad.errors import CommitAbortedError, OutOfTouchError, UserError
+from streamad.errors import CommitAbortedError, OutOfTouchError, StateError, UserError
 from streamad.ports import Reference, WatchedSource
 from streamad.runtime.completion import Completion
 from streamad.runtime.learner import Learner
+from streamad.runtime.published import Unfit
 from streamad.runtime.retraining import name
 from streamad.state.artifacts import read_files
 
@@ -43,7 +44,10 @@ class Tutor(Learner):
         publisher: Publisher,
         lookup: Lookup,
         artifacts: Path,
+        *,
+        new_schema: bool,
     ) -> None:
+        """With `new_schema` it begins anew where the promoted version is of another schema."""
         super().__init__(feed)
         self._published, self._publisher, self._artifacts = published, publisher, artifacts
         self._completion = Completion(
@@ -51,13 +55,24 @@ class Tutor(Learner):
         )
         self._promoted: int | None = None  # from here last, until it comes back
         self._told = feed.clock.seconds()
+        self._new_schema = new_schema
 
     def begin(self) -> None:
-        """Start with the promoted version, if there is one."""
+        """Start with the promoted version, if there is one.
+
+        Raises `StateError` for one of another schema, unless that is to be taken over.
+        """
+        self._feed.retraining.plan.last_version = last = self._feed.last_version
         news = self._published.news()
         self._apply_labels(0, news.changes)
-        if news.promoted is not None:
+        if isinstance(news.promoted, Unfit):
+            if news.promoted.of_another_schema and not self._new_schema:
+                raise StateError(news.promoted.reason)
+            log.warning("begins_anew", why=news.promoted.reason, next_version=last + 1)
+        elif news.promoted is not None:
             self._start_from(news.promoted)
+        elif last:
+            log.warning("begins_anew", why="no promoted version can be had", next_version=last + 1)
         self._answer(news)
 
     def take_news(self, number: int, open_batches: Sequence[Scored]) -> None:
@@ -66,8 +81,9 @@ class Tutor(Learner):
             raise OutOfTouchError(_REPLACED.format("the others do not hear of it, or it not of them"))
         news = self._published.news()
         self._apply_labels(number, news.changes)
-        if news.promoted is not None and self._is_news(int(news.promoted[0]["version"])):
-            self._swap(news.promoted, number, open_batches)
+        promoted = None if isinstance(news.promoted, Unfit) else news.promoted
+        if promoted is not None and self._is_news(int(promoted[0]["version"])):
+            self._swap(promoted, number, open_batches)
         self._answer(news)
         with _still_active():
             self._completion.step(self._publisher.complete)

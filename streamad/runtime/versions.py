@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from streamad.errors import StateError
-from streamad.scoring.sound import read_sound
+from streamad.scoring.sound import read_sound, schema_changes
 
 if TYPE_CHECKING:
     from streamad.records.schema import Schema
@@ -29,7 +29,7 @@ class Versions:
 
     def __init__(self, store: Store, state: StateDirectory, schema: Schema) -> None:
         self._store, self._state = store, state
-        self._schema = schema.model_dump(mode="json")
+        self._schema = schema
 
     def load(self, version: int) -> Artifact:
         """The artifact of a version, or of the newest older one that can be read.
@@ -44,9 +44,10 @@ class Versions:
                 log.warning("artifact_unreadable", version=number, reason=str(error))
                 self._store.put_version({"number": number, "status": "corrupted"})
                 continue
-            if artifact[0]["schema"]["fields"] == self._schema["fields"]:
+            changes = schema_changes(artifact[0], self._schema)
+            if not changes:
                 return artifact
-            log.warning("artifact_of_another_schema", version=number)
+            log.warning("artifact_of_another_schema", version=number, changes=changes)
         raise StateError(
             f"no version in {self._state.artifacts} can be read; {_REMEDIES[self._state.made_by]}"
         )

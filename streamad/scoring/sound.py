@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from streamad.errors import StateError, UserError
 from streamad.models.options import DetectorOptions
+from streamad.records.schema import Schema, field_changes
 from streamad.scoring.scorer import Scorer
 from streamad.state.artifacts import MANIFEST, TENSORS, Artifact, Tensors, read_artifact
 
@@ -89,6 +91,14 @@ def read_sound(directory: Path, version: int) -> Artifact:
     if not sound:
         raise StateError(f"artifact {directory} is damaged: {TENSORS} does not hold the model of {MANIFEST}")
     return manifest, tensors
+
+
+def schema_changes(manifest: Mapping[str, Any], schema: Schema) -> str:
+    """How a schema differs from that which an artifact was made for, in words; empty where the artifact fits it."""
+    if changes := field_changes(manifest["schema"]["fields"], schema.fields):
+        return changes
+    columns = [*schema.features]
+    return "" if manifest.get("columns", columns) == columns else "the fields are in another order"
 
 
 def _first(error: ValidationError) -> str:

@@ -163,9 +163,11 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         raise _DamagedError(f"{MANIFEST} is no JSON") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("tensors"), dict):
         raise _DamagedError(f"{MANIFEST} describes no tensors")
-    if manifest.get("format") != ARTIFACT_FORMAT:
-        found = str(manifest.get("format"))[:20]
-        raise _DamagedError(f"its format is {found}, this streamad reads format {ARTIFACT_FORMAT}")
+    if (found := manifest.get("format")) != ARTIFACT_FORMAT:
+        words = f"its format is {str(found)[:20]}, this streamad reads format {ARTIFACT_FORMAT}"
+        if isinstance(found, int) and found > ARTIFACT_FORMAT:
+            raise StateError(f"artifact {directory} was made by a newer streamad: {words}")
+        raise _DamagedError(words)
     return manifest
 
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from streamad.errors import StateError
-from streamad.records.schema import Schema
+from streamad.records.schema import Schema, field_changes
 from streamad.state.artifacts import remove_leftovers
 
 STATE_FORMAT = 1
@@ -276,20 +276,12 @@ def check_fits(state: StateDirectory, there: StateDirectory, *, any_schema: bool
 
 
 def _schema_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The fields that differ, in words."""
-    before, after = dict(old["fields"]), dict(new["fields"])
-    changes = [f"{name} is new" for name in after if name not in before]
-    changes += [f"{name} is gone" for name in before if name not in after]
-    changes += [
-        f"{name} was {word}, is {after[name]}"
-        for name, word in before.items()
-        if after.get(name, word) != word
-    ]
-    if not changes and old["fields"] != new["fields"]:
-        changes.append("the fields are in another order")
-    if not changes:
-        changes.append("the time's field, format or zone differs")
-    return "; ".join(changes)
+    """What differs, in words."""
+    if changes := field_changes(dict(old["fields"]), dict(new["fields"])):
+        return changes
+    if old["fields"] != new["fields"]:
+        return "the fields are in another order"
+    return "the time's field, format or zone differs"
 
 
 def refuse_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:

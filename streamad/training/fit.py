@@ -156,6 +156,7 @@ def _manifest(
         "parent": snapshot.parent,
         "feed": snapshot.feed,
         "schema": snapshot.schema.model_dump(mode="json"),
+        "columns": [*snapshot.schema.features],  # a manifest's keys are sorted: it would not tell their order
         "features": snapshot.features.model_dump(mode="json"),
         "detector": snapshot.detector.model_dump(mode="json"),
         "seed": snapshot.seed,

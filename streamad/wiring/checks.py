@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from streamad.config import Config, load_config, state_path
 from streamad.errors import StateError, UserError
 from streamad.job import Job, check_inputs
 from streamad.models.scoring_model import choose_device
-from streamad.ports import Finding, Role
+from streamad.ports import Desk, Finding, Promoted, Role
+from streamad.runtime.published import Unfit, judged
 from streamad.state.directory import (
     StateDirectory,
     check_fits,
@@ -19,7 +21,7 @@ from streamad.state.directory import (
     refuse_network,
     schema_fingerprint,
 )
-from streamad.wiring.cluster import member
+from streamad.wiring.cluster import Member, member, scratch
 from streamad.wiring.local import open_outlets
 from streamad.wiring.plugins import source_context, source_options
 
@@ -33,7 +35,40 @@ def findings(job: Job, role: Role) -> list[Finding]:
     found = [_config(job, config), _detector(config)]
     if one.source.type != one.state.type:  # a cluster looks at records of its own
         found += _source(job, config)
-    return [*found, *one.plugin.check(one.state, one.source, one.context, role)]
+    found += one.plugin.check(one.state, one.source, one.context, role)
+    if not any(finding.kind == "problem" for finding in found):  # else what is promoted may not be readable
+        found += _promoted(one, role)
+    return found
+
+
+def _promoted(one: Member, role: Role) -> Iterator[Finding]:
+    """Whether a start could score with what is promoted, or learn on from it."""
+    with closing(one.plugin.open_desk(one.state, one.source, one.context)) as desk:
+        try:
+            versions = desk.versions()
+        except UserError:  # topics that will be made: the plugin's check has told so
+            return
+        version = next((kept.number for kept in versions if kept.promoted), None)
+        if version is None:
+            return
+        unfit = _unfit(desk, version, one.config)
+    if unfit is None:
+        yield _ok(f"version {version}: promoted, and fits the schema")
+    elif unfit.of_another_schema and not (role == "trainer" and one.job.any_schema):
+        yield Finding("problem", unfit.reason)
+    else:
+        then = "waits for another one" if role == "scorer" else "begins anew and makes the next one"
+        yield Finding("warning", f"version {version} is promoted, and this {role} {then}: {unfit.reason}")
+
+
+def _unfit(desk: Desk, version: int, config: Config) -> Unfit | None:
+    try:
+        promoted = Promoted(version, desk.files(version))
+    except UserError as error:
+        return Unfit(version, str(error), of_another_schema=False)
+    with scratch() as folder:
+        found = judged(promoted, folder / "artifact", config.schema_)
+    return found if isinstance(found, Unfit) else None
 
 
 def _alone(job: Job, config: Config) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import structlog
 
-from streamad.errors import CommitAbortedError, OutOfTouchError, UserError
+from streamad.errors import CommitAbortedError, NumberTakenError, OutOfTouchError, UserError
 from streamad.ports import Lookup, Publisher, Source, Updates
 from streamad.runtime.breaker import Breaker
 from streamad.runtime.engine import Engine
@@ -33,9 +33,10 @@ Opened = tuple[Source, Updates, Publisher, Lookup]
 def train(member: Member, run: Callable[[Engine], object]) -> None:
     """Stand by, `run` the engine once it is our turn, and begin anew whenever the turn or the brokers are lost.
 
-    Returns after a stop. Raises `OutOfTouchError` only where nobody answers at the start.
+    Returns after a stop. Raises `OutOfTouchError` only where nobody answers at the start, and `NumberTakenError` where
+    a training that began after a number was taken meets the same again: that would go on for ever.
     """
-    met = False
+    met, taken = False, ""
     while not (met and member.job.stop.wait(_AGAIN_SECONDS)):
         learned = False
         try:
@@ -49,8 +50,9 @@ def train(member: Member, run: Callable[[Engine], object]) -> None:
                     run(engine)
                 return
         except OutOfTouchError as error:
-            if not met:
+            if not met or str(error) == taken:
                 raise
+            taken = str(error) if isinstance(error, NumberTakenError) else ""
             if learned:
                 log.warning("stands_by_again", why=str(error))
             member.job.on_status(lambda: {"state": "standing_by"})
@@ -110,9 +112,12 @@ def _engine(member: Member, opened: Opened, last: int) -> Iterator[Engine]:
             load_artifact=_no_artifact,
             initial=lambda: None,
             last_version=last,
+            is_pinned=lambda version: version in config.keep.pinned,
         )
         published = Published(updates, artifacts, config.feed, schema)
-        yield Engine(feed, Tutor(feed, published, publisher, lookup, artifacts), member.job.stop)
+        new_schema = member.job.any_schema
+        tutor = Tutor(feed, published, publisher, lookup, artifacts, new_schema=new_schema)
+        yield Engine(feed, tutor, member.job.stop)
 
 
 def _no_artifact(version: int) -> NoReturn:

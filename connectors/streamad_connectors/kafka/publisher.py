@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from streamad.errors import CommitAbortedError, StoreError
+from streamad.errors import CommitAbortedError, NumberTakenError, StoreError
 from streamad.ports import Reference
 from streamad_connectors.kafka.chunks import (
     CHUNK_BYTES,
@@ -97,13 +97,12 @@ class KafkaPublisher:
     def publish(self, version: int, files: Mapping[str, bytes]) -> None:
         """See `streamad.ports.Publisher.publish`.
 
-        Raises `CommitAbortedError` too where the version is there already, `StoreError` for what no reader would take,
-        `WorldError` where the brokers do not answer.
+        Raises `NumberTakenError` too, `StoreError` for what no reader would take, `WorldError` where the brokers do not answer.
         """
         doing = f"publishing version {version}"
         voice, ledger = self._active(doing), self._read()
         if version <= ledger.last:
-            raise CommitAbortedError(f"{doing}: version {ledger.last} is there already, said as {self._name}")
+            raise NumberTakenError(f"{doing}: version {ledger.last} is there already, said as {self._name}")
         described = self._checked(version, files, doing)
         chunks = cut(files, self._chunk_bytes)
         expired = ledger.expired(version, self._keep, self._pinned)
