@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import signal
 import time
 
@@ -61,6 +62,22 @@ def test_scorers_that_are_killed_lose_nothing_and_say_nothing_twice(cluster, lin
     assert sorted(rejected) == sorted(event.partition("/")[2] for event in list(every)[JUNK - 1 :: JUNK])
     assert len(alerts) == len(set(alerts)) > 0
     assert set(alerts) <= set(every)
+
+
+def test_a_trainer_that_finds_nothing_but_junk_waits_for_good_records_and_learns_from_these(cluster, lines):
+    produce(cluster.broker, cluster.records, [b"junk"] * 14_000, partition=0)
+    trainer = cluster.start("trainer")
+    wait_for(lambda: "waits_for_good_records" in cluster.said("trainer"), trainer, seconds=60)
+    (told,) = [json.loads(line) for line in cluster.said("trainer").splitlines() if "waits_for_good" in line]
+    assert re.fullmatch(
+        r"([\d,]+) of the last \1 records are no good, and the first model waits for others; the last, "
+        rf"{cluster.records}/0@\d+: too_few_fields",
+        told["why"],
+    )
+    produce(cluster.broker, cluster.records, lines[:3000], partition=1)
+    wait_for(lambda: cluster.values("control"), trainer, seconds=60)
+    assert trainer.poll() is None
+    assert cluster.said("trainer").count("waits_for_good_records") == 1
 
 
 def test_a_scorer_that_comes_late_scores_as_the_one_that_was_there_and_labels_move_what_is_alike(

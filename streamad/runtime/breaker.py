@@ -54,6 +54,9 @@ class Breaker:
     This one lets everything pass: a trainer moves no position, and learns from what is good.
     """
 
+    patient = True
+    """Whether a first model that is made here waits for good records, however many bad ones come before."""
+
     def state_after(self, transaction: Transaction) -> list[Sequence[int]]:
         """What a checkpoint keeps that commits this transaction."""
         del transaction
@@ -74,6 +77,8 @@ class Breaker:
 
 class FeedBreaker(Breaker):
     """One machine: the feed is judged as a whole, and ends. What is held for a first fit, the warm-up judges."""
+
+    patient = False
 
     def __init__(self, limits: LimitOptions) -> None:
         self._limits = limits

@@ -147,6 +147,13 @@ class Committer:
         """Forget what is not committed; labels that were applied stay applied and go with the next commit."""
         self.open, self._under_way = Transaction(), None
 
+    def skip(self, batches: Sequence[Batch]) -> None:
+        """Pass over the next batches: they are counted by number, what is rejected of them as rejected, and forgotten."""
+        for batch in batches:
+            self.records += len(batch)
+            self.counters.records_in += len(batch.rejections)
+            self.counters.rejected += len(batch.rejections)
+
     def let_go(self, partitions: Sequence[str]) -> None:
         """These partitions are somebody else's; should they come back, the source knows where they stand."""
         self._elsewhere.update(partitions)

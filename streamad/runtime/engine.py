@@ -54,7 +54,9 @@ class Engine:
         )
         self.state = "starting"
         self._next = 0  # the number of the next record to take
-        self._warm_up = WarmUp(feed.config, feed.clock, replay=feed.replay, fits=in_force.fits)
+        self._warm_up = WarmUp(
+            feed.config, feed.clock, replay=feed.replay, fits=in_force.fits, patient=feed.breaker.patient
+        )
         self._cadence = Cadence(feed, self._committer, self._rewind)
         self._stopped_at: float | None = None
 
@@ -98,6 +100,7 @@ class Engine:
             "scored": counters.scored,
             "rejected": counters.rejected,
             "held": held,
+            "complaint": self._warm_up.complaint,
             "in_flight": in_flight,
             "alerts": counters.alerts,
             "muted": counters.muted,
@@ -179,7 +182,7 @@ class Engine:
             self._next = item.first + len(item)
             self._committer.met += self._feed.book.meet(item)
             if self._in_force.scorer is None:
-                self._warm_up.hold(item)
+                self._committer.skip(self._warm_up.hold(item))
                 self._feed.breaker.held(item)
             else:
                 self._score(item, self._in_force.scorer)

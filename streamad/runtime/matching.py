@@ -30,12 +30,17 @@ def check_columns(schema: Schema, batch: Batch) -> None:
 
 def check_values(schema: Schema, batches: Sequence[Batch]) -> None:
     """Raises `InputError` where no accepted record holds a value in any feature, so that there is nothing to fit."""
-    if any(np.isfinite(b.numbers).any() or (b.codes != MISSING_CODE).any() for b in batches):
+    if any(map(has_values, batches)):
         return
     raise InputError(
         f"none of the first {sum(map(len, batches)):,} records holds a value in any field of the schema, whose "
         f"features are {_some(schema.features)}"
     )
+
+
+def has_values(batch: Batch) -> bool:
+    """Whether some record holds a value in a feature."""
+    return bool(np.isfinite(batch.numbers).any() or (batch.codes != MISSING_CODE).any())
 
 
 def _some(names: Sequence[str]) -> str:
