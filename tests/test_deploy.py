@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from confluent_kafka.admin import ResourceType
@@ -340,6 +341,32 @@ def test_the_image_of_the_manifests_is_of_this_version():
     (image,) = KUSTOMIZATION["images"]
     used = {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in WORKLOADS}
     assert (used, image["newTag"]) == ({image["name"]}, streamad.__version__)
+
+
+def kept_by_kubernetes():
+    """What Kubernetes itself knows the kinds of, by its schemas: not what kustomize and KEDA read."""
+    found = [
+        one
+        for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+        for one in documents(f"kubernetes/{path.name}")
+        if "kind" in one and not one["apiVersion"].startswith(("kustomize.config.k8s.io/", "keda.sh/"))
+    ]
+    return [pytest.param(one, id=f"{one['kind']}-{one['metadata']['name']}") for one in found]
+
+
+@pytest.mark.parametrize("version", ["1.28", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("manifest", kept_by_kubernetes())
+def test_a_manifest_is_what_the_schema_of_its_kind_takes(manifest, version):
+    assert version.startswith(kubernetes_validate.validate(manifest, version, strict=True))
+
+
+def test_every_manifest_is_looked_at_and_a_word_that_the_schema_does_not_know_is_refused():
+    seen = [param.values[0]["kind"] for param in kept_by_kubernetes()]
+    assert sorted(seen) == sorted([*(one["kind"] for one in manifests()), "Secret", "Secret"])
+    scorer = the("StatefulSet")
+    scorer["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="'livenesProbe' was unexpected"):
+        kubernetes_validate.validate(scorer, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_kustomize_takes_the_folder():
