@@ -290,10 +290,16 @@ def test_pods_of_two_feeds_write_under_transactional_ids_of_their_own(feed, monk
         words = the("StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"]
         one = member(Job("run", feed.job.config, tuple(asked(words).set)))
         ids[other] = _scorer_name(one.state, one.source, one.context)
-    assert ids == {"conn": f"streamad-conn-{name}-1", "web": f"streamad-web-{name}-1"}
+    assert ids == {"conn": f"streamad-conn-scorer-{name}-1", "web": f"streamad-web-scorer-{name}-1"}
     (prefix,) = (name for kind, name, _ in rights("scorer") if kind == ResourceType.TRANSACTIONAL_ID)
     assert {other: id_.startswith(prefix) for other, id_ in ids.items()} == {"conn": True, "web": False}
     assert not trainers_of("conn").startswith(prefix)
+
+
+def test_no_host_is_called_so_that_its_scorer_writes_as_the_trainer(feed, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "trainer")
+    assert _scorer_name(feed.state, feed.source, feed.context) == "streamad-conn-scorer-trainer"
+    assert trainers_of("conn") == "streamad-conn-trainer"
 
 
 @PODS
@@ -391,7 +397,7 @@ def test_the_rights_are_on_what_the_manifests_use(feed):
     named = {name for user in users for _, name, _ in rights(user)}
     fields = ("alerts", "rejected", "candidates", "labels", "models", "control")
     topics = {feed.source.topic, *(f"{feed.config.feed}.{field}" for field in fields)}
-    prefix = f"streamad-{feed.config.feed}-{the('StatefulSet')['metadata']['name']}-"
+    prefix = f"streamad-{feed.config.feed}-scorer-"
     assert named == topics | {f"streamad-{feed.config.feed}", trainers_of(feed.config.feed), prefix}
 
 

@@ -84,7 +84,7 @@ class Cluster(Feed):
 
     def rights(self, user):
         """What deploy/kafka-acls.md gives a user, for this feed in place of `conn`."""
-        own = {"conn": self.records, "streamad-conn-streamad-scorer-": f"streamad-{self.name}-0"}
+        own = {"conn": self.records, "streamad-conn-scorer-": f"streamad-{self.name}-0"}
         return [
             (kind, own.get(name) or name.replace("conn", self.name), right)
             for kind, name, right in rights(user)
@@ -344,6 +344,17 @@ def test_topics_that_are_missing_are_told_with_how_to_make_them(cluster):
     )
     assert {records, labels} <= problems
     assert len(problems) == 7
+
+
+@pytest.mark.parametrize("more", [("--check",), ()])
+def test_a_scorer_may_not_take_the_name_of_the_trainer(cluster, more):
+    cluster.make()
+    trainer = f"streamad-{cluster.name}-trainer"
+    cluster.configure(transactional_id=trainer)
+    assert cluster.call("run", *more, code=2).err == (
+        f"streamad: state.transactional_id: {trainer} is the trainer's, which a scorer under it would silence: give each "
+        "scorer its own\n"
+    )
 
 
 def test_a_scorer_under_way_does_not_notice_a_check(cluster):

@@ -71,7 +71,8 @@ class StateOptions(KafkaClient):
     topics: TopicNames = TopicNames()
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     transactional_id: str | None = Field(default=None, min_length=1)
-    """Of this scorer, the same after each of its restarts and no other's; by default ``streamad-FEED-HOSTNAME``."""
+    """Of this scorer, the same after each of its restarts and no other's; by default
+    ``streamad-FEED-scorer-HOSTNAME``."""
     create_topics: bool = False
     """Whether topics that are missing are made."""
     signing_key: SecretStr | None = None
@@ -150,7 +151,12 @@ def _check(state: StateOptions, source: SourceOptions, context: ClusterContext, 
 def _scorer_name(state: StateOptions, source: SourceOptions, context: ClusterContext) -> str | None:
     """The transactional id, None where nothing is written under one. Raises `UserError`."""
     if isinstance(source, KafkaOptions):
-        named = state.transactional_id or f"streamad-{context.feed}-{socket.gethostname()}"
+        named = state.transactional_id or f"streamad-{context.feed}-scorer-{socket.gethostname()}"
+        if named == trainers_of(context.feed):
+            raise UserError(
+                f"state.transactional_id: {named} is the trainer's, which a scorer under it would silence: give each "
+                "scorer its own"
+            )
         return named if state.delivery == "exactly_once" else None
     name = f"streamad-{context.feed}-scorer"
     if state.delivery != "exactly_once" or state.transactional_id not in {None, name}:
