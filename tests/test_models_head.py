@@ -88,7 +88,9 @@ def test_learning_many_at_once_finds_the_mode_of_their_posterior():
     f = np.column_stack([features, np.ones(30)])
     y = np.array([verdict == "anomaly" for verdict in verdicts])
     prior = Head.fresh(F, RATE)
-    gradient = f.T @ (y - 1 / (1 + np.exp(-f @ head.mean))) - prior.precision @ (head.mean - prior.mean)
+    gradient = f.T @ (y - 1 / (1 + np.exp(-f @ head.mean))) - np.linalg.solve(
+        prior.covariance, head.mean - prior.mean
+    )
     assert np.abs(gradient).max() < 0.1
 
 
@@ -98,7 +100,7 @@ def test_a_long_run_of_one_class_does_not_collapse_the_head(verdict):
     for row in rows(3000):
         head.update(row, verdict)
     assert np.isfinite(head.mean).all()
-    assert (np.linalg.eigvalsh(head.precision) > 0).all()
+    assert (np.linalg.eigvalsh(head.covariance) > 0).all()
     other = "normal" if verdict == "anomaly" else "anomaly"
     strange = np.full((1, F), 5.0)
     before = head.log_odds(strange)[0]

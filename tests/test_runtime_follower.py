@@ -79,7 +79,7 @@ class One:
 
     @property
     def head(self):
-        return self.follower.scorer and self.follower.scorer.head.vector.tobytes()
+        return self.follower.scorer and self.follower.scorer.head.mean.tobytes()
 
 
 def test_a_version_that_comes_before_the_labels_that_it_has_learned_waits_for_them(

@@ -174,13 +174,12 @@ def _taught(uai: UAI, x: NDArray[np.float64], known: NDArray[np.int8]) -> Head:
 
 def _restored_head(arrays: files.Arrays, width: int) -> Head:
     """The head on F = `width` features. Raises `ValueError` or `KeyError` where its arrays do not fit."""
-    precision = files.array(arrays, "head.precision", (width + 1, width + 1))
-    for name in ("head.vector", "head.mean"):
-        files.array(arrays, name, (width + 1,))
+    files.array(arrays, "head.mean", (width + 1,))
+    covariance = files.array(arrays, "head.covariance", (width + 1, width + 1))
     counts = files.array(arrays, "head.counts", (2,), np.int64)
-    if (precision != precision.T).any() or (counts < 0).any():
+    if (covariance != covariance.T).any() or (counts < 0).any():
         raise ValueError("the head does not fit")
-    np.linalg.cholesky(precision)  # fails where it is none
+    np.linalg.cholesky(covariance)  # fails where it is none
     return Head.from_tensors(files.part(arrays, "head."))
 
 

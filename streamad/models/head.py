@@ -2,9 +2,9 @@
 
 A feed's head reads its latents as waves (`streamad.models.waves`), others as they are.
 
-The weights' posterior is kept in information form. Every label contributes one *site*, a Gaussian stand-in
-for its likelihood along its own features, so that a label costs the same however many came before, and a
-withdrawn one is taken out again by subtracting exactly its site. Labels may be mistakes: on a feed a site counts by
+Every label contributes one *site* to the weights' posterior, a Gaussian stand-in for its likelihood along its own
+features, so that a label costs the same however many came before (the Sherman-Morrison formula), and a withdrawn one is
+taken out again by its site with the other sign. Labels may be mistakes: on a feed a site counts by
 the probability that it is none, so that one verdict against many changes little, and many change it again.
 """
 
@@ -55,14 +55,12 @@ class Site(NamedTuple):
 class Head:
     """The posterior of the weights; the last of F + 1 weights is the bias."""
 
-    precision: NDArray[np.float64]
-    """[F + 1, F + 1] prior precision plus every site's."""
-    vector: NDArray[np.float64]
-    """[F + 1] precision times mean."""
+    mean: NDArray[np.float64]
+    """[F + 1]."""
+    covariance: NDArray[np.float64]
+    """[F + 1, F + 1]."""
     count_anomaly: int
     count_normal: int
-    mean: NDArray[np.float64]
-    """[F + 1] the solution of ``precision @ mean = vector``."""
     waves: Waves | None = None
     """With waves F is their width, whatever the features given have."""
     _known: tuple[float, NDArray[np.float32]] | None = field(default=None, init=False, repr=False)
@@ -84,8 +82,7 @@ class Head:
         mean[-2:] = level_weight, math.log(rate / (1 - rate))
         deviation = np.full(width + 1, latent_deviation)
         deviation[-2:] = level_deviation, BIAS_DEVIATION
-        precision = np.diag(deviation**-2.0)
-        return cls(precision, precision @ mean, 0, 0, mean)
+        return cls(mean, np.diag(deviation**2), 0, 0)
 
     @classmethod
     def with_waves(cls, held: NDArray[np.float64], prior_rate: float, seed: int) -> Self:
@@ -103,20 +100,31 @@ class Head:
 
     def update(self, features: NDArray[np.float64], label: Label) -> Site:
         """Learn one label of the features [F]; returns what `remove` needs to forget it."""
-        return self._learn(*self._meeting(features), label)
+        f = self._read(features)
+        y = 1.0 if label == "anomaly" else 0.0
+        mean, variance = float(f @ self.mean), float(f @ self.covariance @ f)
+        logit = _mode(mean, variance, y)
+        p = _sigmoid(logit)
+        trust = _trust(mean, variance, y, self._mistaken)
+        precision = max(trust * p * (1 - p), PRECISION_FLOOR)
+        site = Site(precision, precision * logit + trust * (y - p))
+        self._add(f, site)
+        self._count(label, 1)
+        return site
 
     def fit(self, features: NDArray[np.float64], labels: Sequence[Label], sweeps: int = 2) -> list[Site]:
         """Learn many labels [m, F] in order, then go over them again so that each site knows the others."""
         sites = [self.update(row, label) for row, label in zip(features, labels, strict=True)]
         for _ in range(sweeps):
             for i, (row, label) in enumerate(zip(features, labels, strict=True)):
-                f, spread = self._meeting(row)
-                sites[i] = self._learn(f, self._forget(f, spread, sites[i], label), label)
+                self.remove(row, sites[i], label)
+                sites[i] = self.update(row, label)
         return sites
 
     def remove(self, features: NDArray[np.float64], site: Site, label: Label) -> None:
         """Forget a label: subtract the site that `update` returned for these features [F]."""
-        self._forget(*self._meeting(features), site, label)
+        self._add(self._read(features), Site(-site.precision, -site.shift))
+        self._count(label, -1)
 
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The log odds of an anomaly [n], nearer to 0 the less the labels say about such features [n, F].
@@ -125,9 +133,9 @@ class Head:
         ``sqrt(1 + pi * variance / 8)``.
         """
         if self._known is None:
-            precision, direction = np.linalg.eigh(self.precision)  # [F + 1] ascending, [F + 1, F + 1]
-            less = (direction * np.sqrt(1 / precision[0] - 1 / precision))[:, -KNOWN:]
-            self._known = float(1 / precision[0]), less.astype(np.float32)
+            variance, direction = np.linalg.eigh(self.covariance)  # [F + 1] ascending, [F + 1, F + 1]
+            less = (direction * np.sqrt(variance[-1] - variance))[:, :KNOWN]
+            self._known = float(variance[-1]), less.astype(np.float32)
         mean, out = self.mean.astype(np.float32), np.empty(len(features))
         for start in range(0, len(features), CHUNK):
             out[start : start + CHUNK] = self._log_odds(features[start : start + CHUNK], mean, *self._known)
@@ -156,17 +164,16 @@ class Head:
 
     def copy(self) -> Self:
         """A head of its own with the same posterior."""
-        arrays = (self.precision.copy(), self.vector.copy())
-        return type(self)(*arrays, self.count_anomaly, self.count_normal, self.mean.copy(), self.waves)
+        arrays = (self.mean.copy(), self.covariance.copy())
+        return type(self)(*arrays, self.count_anomaly, self.count_normal, self.waves)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of an artifact or a checkpoint."""
         counts = np.array([self.count_anomaly, self.count_normal], dtype=np.int64)
         waves = {} if self.waves is None else self.waves.tensors()
         return {
-            "precision": self.precision,
-            "vector": self.vector,
             "mean": self.mean,
+            "covariance": self.covariance,
             "counts": counts,
             **waves,
         }
@@ -174,51 +181,25 @@ class Head:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """The head that wrote these tensors, bit for bit."""
-        precision, vector, mean = (np.array(tensors[k], np.float64) for k in ("precision", "vector", "mean"))
+        mean, covariance = (np.array(tensors[name], np.float64) for name in ("mean", "covariance"))
         anomaly, normal = (int(count) for count in tensors["counts"])
-        return cls(precision, vector, anomaly, normal, mean, Waves.from_tensors(tensors))
+        return cls(mean, covariance, anomaly, normal, Waves.from_tensors(tensors))
 
     @property
     def _mistaken(self) -> float:
         """The share of labels that are taken to be mistakes."""
         return 0.0 if self.waves is None else MISTAKEN
 
-    def _meeting(self, features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the weights meet [F + 1] of one row's features, and their covariance times that."""
-        f = np.append(features if self.waves is None else self.waves.apply(features[None])[0], 1.0)
-        return f, np.linalg.solve(self.precision, f).astype(np.float64, copy=False)
+    def _read(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the weights meet [F + 1] of one row's features."""
+        return np.append(features if self.waves is None else self.waves.apply(features[None])[0], 1.0)
 
-    def _learn(self, f: NDArray[np.float64], spread: NDArray[np.float64], label: Label) -> Site:
-        """`update` with what `_meeting` gives."""
-        y = 1.0 if label == "anomaly" else 0.0
-        mean, variance = float(f @ self.mean), float(f @ spread)
-        logit = _mode(mean, variance, y)
-        p = _sigmoid(logit)
-        trust = _trust(mean, variance, y, self._mistaken)
-        precision = max(trust * p * (1 - p), PRECISION_FLOOR)
-        site = Site(precision, precision * logit + trust * (y - p))
-        self._add(f, spread, site, 1.0)
-        self._count(label, 1)
-        return site
-
-    def _forget(
-        self, f: NDArray[np.float64], spread: NDArray[np.float64], site: Site, label: Label
-    ) -> NDArray[np.float64]:
-        """`remove` with the same; returns the covariance times f that is left."""
-        self._count(label, -1)
-        return self._add(f, spread, site, -1.0)
-
-    def _add(
-        self, f: NDArray[np.float64], spread: NDArray[np.float64], site: Site, sign: float
-    ) -> NDArray[np.float64]:
-        """Returns the new covariance times f, which the Sherman-Morrison formula gives without solving anew."""
-        precision, shift = sign * site.precision, sign * site.shift
+    def _add(self, f: NDArray[np.float64], site: Site) -> None:
+        spread = self.covariance @ f
+        left = 1 / (1 + site.precision * (f @ spread))
+        self.mean = self.mean + left * (site.shift - site.precision * (f @ self.mean)) * spread
+        self.covariance = self.covariance - left * site.precision * np.outer(spread, spread)
         self._known = None
-        self.precision = self.precision + precision * np.outer(f, f)
-        self.vector = self.vector + shift * f
-        changed: NDArray[np.float64] = spread / (1 + precision * (f @ spread))
-        self.mean = self.mean + (shift - precision * (f @ self.mean)) * changed
-        return changed
 
     def _count(self, label: Label, change: int) -> None:
         if label == "anomaly":
