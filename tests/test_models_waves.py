@@ -29,6 +29,19 @@ def test_before_any_label_a_head_on_waves_ranks_by_the_level(rows):
     assert (np.diff(odds[np.argsort(rows[:, -1])]) > -1e-9).all()
 
 
+def test_with_few_labels_a_rows_doubt_is_that_of_the_whole_posterior_and_with_many_never_less(rows):
+    head = Head.with_waves(rows, 0.01, 1)
+    f = np.column_stack([head.waves.apply(rows), np.ones(len(rows))]).astype(float)
+    for count in (20, 200):
+        for row in rows[head.count_anomaly : count]:
+            head.update(row, "anomaly")
+        variance = np.einsum("nf,fg,ng->n", f, head.covariance, f)
+        exact = f @ head.mean / np.sqrt(1 + np.pi / 8 * variance)
+        found = head.log_odds(rows)
+        assert (np.abs(found) <= np.abs(exact) + 1e-4).all()
+        assert np.allclose(found, exact, atol=1e-4) == (count == 20)
+
+
 def test_a_label_moves_its_own_kind_and_leaves_what_is_far_from_it_alone(rows):
     head, random = Head.with_waves(rows, 0.01, 1), np.random.default_rng(2)
     kind, other = (
