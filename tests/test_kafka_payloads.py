@@ -16,7 +16,7 @@ from streamad_connectors.kafka.source import KafkaOptions
 
 from streamad.config import config_error
 from streamad.errors import UserError
-from streamad.records.batch import MISSING_TIME, REASONS, Rejection
+from streamad.records.batch import MISSING_TIME, OTHER_CODE, REASONS, Rejection
 from streamad.records.kdd import KDD_FIELDS
 from streamad.records.schema import PayloadFormat, Schema, TimeSpec
 
@@ -154,6 +154,39 @@ def test_keys_headers_and_timestamps_count_as_key_and_event_time():
             assert one.record_of(got, 0)["n"] == 1
 
 
+@pytest.mark.parametrize(
+    ("time", "texts"),
+    [
+        (TimeSpec(field="at", format="epoch_ms"), ("1500", "1500.5", "soon")),
+        (TimeSpec(field="at"), ("1970-01-01T00:00:01.5Z", " 1970-01-01T01:00:01.5005+01:00 ", "1970-13-01")),
+    ],
+)
+def test_a_header_gives_the_event_time_as_the_schema_has_times_written(time, texts):
+    one_and_a_half, a_moment_later, wrong = texts
+    messages = [
+        message(0, b'{"n": 1}', headers=[("t", one_and_a_half.encode())], moment=9500),
+        message(1, b'{"n": 2}', headers=[("t", a_moment_later)], moment=9500),
+        message(2, b'{"n": 3, "c": "new"}', headers=[("t", wrong.encode())], moment=9500),
+        message(3, b'{"n": 4}', headers=[("t", b"")], moment=9500),
+        message(4, b'{"n": 5}', headers=[("t", None)]),
+        message(5, b'{"n": 6}', moment=9500),
+        message(6, b"", headers=[("t", wrong.encode())]),
+    ]
+    schema = Schema(fields={"n": "numeric", "c": "categorical", "at": "time"}, time=time)
+    got = block_of("topic", messages, {}, 1000, Beside(time_field="at", time_header="t"))
+    for one in both(JSON, schema):
+        batch = one.decode(got, 0)
+        assert batch.times.tolist() == [1_500_000, 1_500_500, *[MISSING_TIME] * 5]
+        assert {row: why[:2] for row, why in batch.rejections.items()} == {
+            2: ("bad_time", "at"),
+            6: ("empty", None),
+        }
+        assert one.decode(batch.block, 0).times.tolist() == batch.times.tolist()
+        assert (
+            one.dictionary.code(0, "new", None, learn=False) == OTHER_CODE
+        )  # only good rows bring new values
+
+
 def test_a_feature_cannot_be_filled_from_beside_the_payload():
     for field, words in (("c", "categorical"), ("x", "no such field")):
         got = block_of("topic", [message(0, b"{}", key=b"k")], {}, 1000, Beside(key_field=field))
@@ -219,6 +252,7 @@ def test_an_option_that_cannot_be_is_named_with_what_could_be(options, said):
             "key_field and time_field with format ndjson only: the columns of a line are all its own",
         ),
         ({"key_header": "h"}, "key_field beside key_header: the field that the header's value goes to"),
+        ({"time_header": "h"}, "time_field beside time_header: the field that the header's value goes to"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, said):

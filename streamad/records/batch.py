@@ -86,7 +86,7 @@ class Block:
     """True length in bytes of the rows whose payload the source had to cut."""
     beside: dict[str, NDArray[np.int64] | Sequence[bytes | None]] = field(default_factory=dict)
     """[n] a field: what came beside the payloads and counts instead of what they say. Of the field with the word time,
-    event times as in `Batch.times`; of the one with the word id, its text in UTF-8."""
+    event times as in `Batch.times`, or text in UTF-8 as the schema has times; of the one with the word id, its text."""
     arrived: NDArray[np.int64] | None = None
     """[n] when each payload came, microseconds since 1970 UTC, `MISSING_TIME` where that is not known; None: now."""
 

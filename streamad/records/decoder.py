@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from streamad.records.batch import (
 from streamad.records.dictionary import Dictionary
 from streamad.records.general import GeneralDecoder
 from streamad.records.schema import PayloadFormat, Schema
-from streamad.records.values import UnreadableError
+from streamad.records.values import BLANKS, UnreadableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class Decoder:
         With `learn`, new category values are admitted to the dictionary, in row order and only from accepted
         rows. Without it (reading a window again) the codes' values are those of the first reading.
         """
-        columns = self._general.columns(block.columns)
+        columns, block = self._general.columns(block.columns), self._timed(block)
         with self.dictionary.lock:
             batch = self._empty(block, first)
             unknown: Counter[str] = Counter()
@@ -116,6 +117,20 @@ class Decoder:
             numbers[row] = values
             codes[row] = [self._code(field, value) for field, value in enumerate(categories)]
         return numbers, codes, times
+
+    def _timed(self, block: Block) -> Block:
+        """With event times in place of text that came beside the payloads; where it is no time, the row is at fault."""
+        for name, texts in block.beside.items():
+            if self.schema.fields.get(name) != "time" or isinstance(texts, np.ndarray):
+                continue
+            times, faults = np.full(len(block), MISSING_TIME), {}
+            for row, text in enumerate(texts):
+                try:
+                    times[row] = self._general.time((text or b"").decode(errors="replace").strip(BLANKS))
+                except UnreadableError as error:
+                    faults[row] = error.rejection
+            return replace(block, beside=block.beside | {name: times}, faults=faults | block.faults)
+        return block
 
     def _take_times(self, batch: Batch) -> None:
         """Event times that came beside the payloads. Raises `UserError` for a field that cannot come so."""

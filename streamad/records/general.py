@@ -97,12 +97,12 @@ class GeneralDecoder:
             time = MISSING_TIME
         return numbers, [texts.get(name) for name in self.schema.categories], time
 
+    def time(self, text: str | None) -> int:
+        """An event time as the schema has them written, trimmed. Raises `UnreadableError` (bad_time)."""
+        return MISSING_TIME if self._time is None or not text else self._time[1](text)
+
     def _event_time(self, record: Spelled) -> int:
-        if self._time is None:
-            return MISSING_TIME
-        field, read = self._time
-        text = record.get(field)
-        return MISSING_TIME if text is None else read(text)
+        return MISSING_TIME if self._time is None else self.time(record.get(self._time[0]))
 
     def _label(self, record: Spelled) -> int:
         text = None if self.schema.label is None else record.get(self.schema.label)

@@ -26,6 +26,7 @@ class Beside(NamedTuple):
     key_field: str | None = None
     key_header: str | None = None
     time_field: str | None = None
+    time_header: str | None = None
 
 
 def partition_name(topic: str, number: int) -> str:
@@ -89,17 +90,20 @@ def _beside(
 ) -> dict[str, NDArray[np.int64] | Sequence[bytes | None]]:
     found: dict[str, NDArray[np.int64] | Sequence[bytes | None]] = {}
     if beside.key_field is not None:
-        found[beside.key_field] = [_key(message, beside.key_header) for message in messages]
-    if beside.time_field is not None:
+        header = beside.key_header
+        found[beside.key_field] = [
+            message.key() if header is None else _header(message, header) for message in messages
+        ]
+    if beside.time_field is not None and beside.time_header is not None:
+        found[beside.time_field] = [_header(message, beside.time_header) for message in messages]
+    elif beside.time_field is not None:
         times = (millis * 1000 if kind else MISSING_TIME for kind, millis in map(Message.timestamp, messages))
         found[beside.time_field] = np.fromiter(times, np.int64, len(messages))
     return found
 
 
-def _key(message: Message, header: str | None) -> bytes | None:
-    if header is None:
-        return message.key()
-    value = dict(message.headers() or ()).get(header)
+def _header(message: Message, name: str) -> bytes | None:
+    value = dict(message.headers() or ()).get(name)
     return value.encode() if isinstance(value, str) else value
 
 

@@ -73,6 +73,8 @@ class KafkaOptions(KafkaClient, SourceOptions):
     """The header to fill it with, instead of the key."""
     time_field: str | None = None
     """JSON only: the schema's field with the word time, filled with the message's timestamp."""
+    time_header: str | None = None
+    """The header to fill it with, instead of the timestamp: text, written as the schema's ``time`` says."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,9 +83,10 @@ class KafkaOptions(KafkaClient, SourceOptions):
                 "key_field and time_field with format ndjson only: the columns of a line are all its own"
             )
             raise ValueError(message)
-        if self.key_header and not self.key_field:
-            message = "key_field beside key_header: the field that the header's value goes to"
-            raise ValueError(message)
+        for kind in ("key", "time"):
+            if getattr(self, f"{kind}_header") and not getattr(self, f"{kind}_field"):
+                message = f"{kind}_field beside {kind}_header: the field that the header's value goes to"
+                raise ValueError(message)
         return self
 
 
@@ -161,7 +164,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
         on_lost=options.on_lost,
         partitions=tuple(sorted(known.partitions)),
         record_bytes=context.record_bytes,
-        beside=Beside(options.key_field, options.key_header, options.time_field),
+        beside=Beside(options.key_field, options.key_header, options.time_field, options.time_header),
     )
 
 
