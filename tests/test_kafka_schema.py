@@ -11,6 +11,8 @@ from feeds import write_log
 from kafka_cluster_help import PARTITIONS, Running
 from kafka_updates_help import active, admin_connection, reading
 from processes import wait_for
+from streamad_connectors.kafka import publisher
+from streamad_connectors.kafka.chunks import cut
 from streamad_connectors.kafka.topics import Topics, create_missing
 from test_kafka_health import artifact  # noqa: F401  # a fixture
 from test_training_fit import snapshot
@@ -137,6 +139,28 @@ def test_with_a_promoted_version_that_nobody_can_read_the_trainer_makes_the_next
     assert one.promoted() == [8]
     one.await_end()
     wait_for(lambda: ask(listening["port"], "/readyz") == (200, "ok\n"), one.processes["a"])
+
+
+def test_with_a_promoted_version_whose_chunks_are_damaged_the_trainer_makes_the_next_number(
+    cluster,
+    artifact,  # noqa: F811
+    monkeypatch,
+):
+    def spoiled(files, size):
+        return [chunk[:-1] + b"X" for chunk in cut(files, size)]
+
+    monkeypatch.setattr(publisher, "cut", spoiled)
+    one = cluster()
+    one.publish(1, artifact)
+    ((kind, text),) = one.check("trainer")
+    begins = "version 1 is promoted, and this trainer begins anew and makes the next one: version 1 cannot be read: "
+    assert (kind, text[: len(begins)]) == ("warning", begins)
+    one.start("trainer")
+    one.wait_until_said("trainer", "model_active")
+    (anew,) = one.events_of("trainer", "begins_anew")
+    assert (anew["why"], anew["next_version"]) == ("no promoted version can be had", 2)
+    assert one.events_of("trainer", "stands_by_again") == []
+    assert one.promoted() == [2]
 
 
 def test_while_a_version_that_is_pinned_scores_no_training_takes_its_place(cluster):
