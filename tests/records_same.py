@@ -218,11 +218,13 @@ def mutated(draw: st.DrawFn, rows: st.SearchStrategy[bytes]) -> bytes:
     row = bytearray(draw(rows))
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2, 3]))):
         place = draw(st.integers(0, len(row)))
-        action = draw(st.sampled_from(["insert", "insert", "flip", "cut", "drop"]))
+        action = draw(st.sampled_from(["insert", "insert", "flip", "cut", "drop", "mark"]))
         if action == "insert":
             row[place:place] = draw(SNIPPETS)
         elif action == "cut":
             del row[place:]
+        elif action == "mark":
+            row[:0] = b"\xef\xbb\xbf"
         elif action == "drop":
             del row[place : place + draw(st.integers(1, 4))]
         elif place < len(row):

@@ -37,7 +37,7 @@ def test_a_groups_offset_of_a_topic_that_was_deleted_is_no_place_in_the_one_that
     one.produce([b"new"], partition=0)
     blocks += polled(member, some(1))
     assert one.places(blocks) == read
-    assert [entry["why"] for entry in logs if entry["event"] == "records are lost"] == [made_anew(one, 10)]
+    assert [entry["why"] for entry in logs if entry["event"] == "records_lost"] == [made_anew(one, 10)]
     with Polling(member):
         member.commit(SharedPlaces(member).offsets(blocks[-1].cursors))
     assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 101}, one.topic_id())
@@ -119,7 +119,7 @@ def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(fe
     one.produce([b"new"], partition=0)
     found += polled(member, ends_at(one, 101))
     assert (rows_of(one, found, one.topic_id()), released) == (read, [(one.name(0),)])
-    (lost,) = [entry["why"] for entry in logs if entry["event"] == "records are lost"]
+    (lost,) = [entry["why"] for entry in logs if entry["event"] == "records_lost"]
     assert lost in {made_anew(one, 20), made_anew(one, 100)}  # it may have taken them for the old one's
     with Polling(member):
         member.commit(SharedPlaces(member).offsets(found[-1].cursors))

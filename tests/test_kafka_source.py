@@ -170,10 +170,11 @@ def test_where_the_next_record_is_gone_on_lost_decides_and_says_what_is_missing(
         blocks = polled(member, lambda blocks: one.ends(blocks) == {0: 100})
     one.produce([b"new"], partition=0)
     assert one.places(blocks + polled(member, some(1))) == read
-    assert [entry for entry in logs if entry["event"] == "records are lost"] == [
+    assert [entry for entry in logs if entry["event"] == "records_lost"] == [
         {
-            "event": "records are lost",
+            "event": "records_lost",
             "log_level": "warning",
+            "records": {(10, "earliest"): 40, (10, "latest"): 90}.get((lost, policy)),
             "why": f"{one.name(0)}@{lost} is to be read next, but the topic holds 50 up to 100 there",
             "going_on_at": 50 if policy == "earliest" else 100,
         }
@@ -324,9 +325,7 @@ def test_a_member_that_was_away_too_long_is_told_without_being_asked_and_begins_
         found = polled(member, lambda found: some(6)(found[1:]))
     assert (found[0], asked) == (Revoked((one.name(0),)), [])
     assert one.places(found[1:]) == places(0, 4, 10)
-    assert [entry["partitions"] for entry in logs if entry["event"].startswith("the group took")] == [
-        (one.name(0),)
-    ]
+    assert [entry["partitions"] for entry in logs if entry["event"] == "partitions_lost"] == [(one.name(0),)]
 
 
 def test_a_renewed_member_leaves_joins_again_and_goes_on_from_the_offsets_of_the_group(feed):

@@ -218,9 +218,21 @@ def test_nesting_of_32_is_read():
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_byte_order_mark_before_a_json_record_is_no_part_of_it(compiled):
-    batch = decoder(JSON, NUMBER, compiled=compiled).decode(block([b'\xef\xbb\xbf{"n":1}']), 0)
-    assert batch.numbers.tolist() == [[1.0]]
+@pytest.mark.parametrize(
+    ("payload", "row"), [(JSON, b'{"n":1,"c":"a"}'), (CSV, b'"1",a'), (CSV, b" 1,a"), (CSV, b"1,a")]
+)
+def test_a_byte_order_mark_before_a_record_is_no_part_of_it(payload, row, compiled):
+    one = decoder(payload, Schema(fields={"n": "numeric", "c": "categorical"}), compiled=compiled)
+    batch = one.decode(block([b"\xef\xbb\xbf" + row, row, b"\xef\xbb\xbf"]), 0)
+    assert batch.numbers[:2].tolist() == [[1.0], [1.0]]
+    assert batch.codes[:2].tolist() == [[1], [1]]
+    assert {place: why.reason for place, why in batch.rejections.items()} == {2: "empty"}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_byte_order_mark_before_text_is_no_part_of_a_value(compiled):
+    one = decoder(CSV, Schema(fields={"c": "categorical", "n": "numeric"}), compiled=compiled)
+    assert one.decode(block([b"\xef\xbb\xbfa,1", b"a,2"]), 0).codes.tolist() == [[1], [1]]
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -26,9 +26,12 @@ class Literal(str):
 
 
 def text_of(payload: bytes, delimiter: str = "") -> str:
-    """The payload as text. Raises `UnreadableError` (invalid_utf8, empty)."""
+    """The payload as text, without a byte order mark, which some producers write before each record.
+
+    Raises `UnreadableError` (invalid_utf8, empty).
+    """
     try:
-        text = payload.decode()
+        text = payload.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UnreadableError("invalid_utf8", None, f"byte {error.start + 1} is not UTF-8") from None
     if not text.strip(BLANKS.replace(delimiter, "") if delimiter else BLANKS):
@@ -93,7 +96,7 @@ def spelled_json(payload: bytes) -> dict[str, str | None]:
     Raises `UnreadableError` (invalid_utf8, empty, too_deep, invalid_json, not_an_object, duplicate_key,
     too_long for a field name).
     """
-    text = text_of(payload).removeprefix("\ufeff")  # a byte order mark, which some producers write
+    text = text_of(payload)
     _check_depth(text)
     try:
         value = _decoder.decode(text)

@@ -199,7 +199,7 @@ class KafkaSource:
         names = self._names(partition.partition for partition in partitions)
         if not self._events.away:
             _log.warning(
-                "the group took partitions away: it had not heard of us for too long", partitions=names
+                "partitions_lost", why="the group had not heard of us for too long", partitions=names
             )
         self._gauge.unsettle()
         self._forget(partitions)

@@ -168,20 +168,20 @@ class RecordTopic:
     def offset_instead(self, partition: int, lost: int, topic_id: str | None) -> int:
         """Where to go on in a partition that does not hold the offset `lost`; a warning tells of it.
 
-        The offset is one of the topic with this id, if known: another one may have its name by now. Raises
+        It says how many offsets are passed over, nearly all of them records, where that is known. The offset is one of the topic with this id, if known: another one may have its name by now. Raises
         `InputError` where `on_lost` is to stop.
         """
         self.id.ask()
         first, end = self.bounds(partition)
-        topic = "the topic"
-        if self.id.is_another(topic_id):
-            topic = "the topic was deleted and made anew since then, and"
+        anew = self.id.is_another(topic_id)
+        topic = "the topic was deleted and made anew since then, and" if anew else "the topic"
         name = partition_name(self.name, partition)
         what = f"{name}@{lost} is to be read next, but {topic} holds {first} up to {end} there"
         if self.on_lost == "stop":
             raise InputError(f"{what}; source.on_lost: earliest or latest would go on with these")
         going_on = first if self.on_lost == "earliest" else end
-        _log.warning("records are lost", why=what, going_on_at=going_on)
+        passed = None if anew or going_on < lost else going_on - lost
+        _log.warning("records_lost", records=passed, why=what, going_on_at=going_on)
         return going_on
 
     def not_alone(self) -> InputError:
