@@ -16,7 +16,6 @@ from streamad.runtime.published import Published, Unfit
 from streamad.state.artifacts import read_files, write_artifact
 from streamad.training.fit import fit
 
-
 NAMES = [*SCHEMA.fields]
 
 

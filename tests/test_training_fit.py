@@ -74,6 +74,7 @@ def test_the_manifest_says_where_the_model_comes_from():
         "parent": 3,
         "feed": "feed",
         "schema": SCHEMA.model_dump(mode="json"),
+        "columns": ["a", "b", "proto"],
         "features": FeatureOptions().model_dump(mode="json"),
         "detector": OPTIONS.model_dump(mode="json"),
         "seed": 1,
