@@ -117,7 +117,9 @@ def test_a_truncated_file_is_damaged(artifact):
 
 def test_another_format_is_named(artifact):
     seal(artifact, {"format": 2, "tensors": {}})
-    with pytest.raises(StateError, match="was made by a newer streamad: its format is 2, this streamad reads format 1"):
+    with pytest.raises(
+        StateError, match="was made by a newer streamad: its format is 2, this streamad reads format 1"
+    ):
         read_artifact(artifact)
 
 
