@@ -369,7 +369,7 @@ def test_a_sink_that_hangs_makes_health_red_and_ends_the_process(tmp_path, monke
     hang, release, codes = threading.Event(), threading.Event(), []
     monkeypatch.setattr(watching.os, "_exit", codes.append)
     monkeypatch.setattr(watching, "_GRACE", 0.5)
-    source, watch = SharedMemory(bounded=False), Watch(2.0, NOBODY)
+    source, watch = SharedMemory(bounded=False), Watch(4.0, NOBODY)
 
     def hanging(live):
         Sink(live, look=lambda _: hang.is_set() and release.wait(SECONDS))
