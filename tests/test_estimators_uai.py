@@ -165,7 +165,10 @@ def test_a_loaded_one_goes_on_learning(path):
         (lambda _, a: a["head.mean"].__setitem__(0, np.nan), "head.mean does not fit"),
         (lambda _, a: a["head.mean"].__setitem__(0, np.inf), "head.mean does not fit"),
         (lambda _, a: a.update({"head.mean": a["head.mean"].astype("f4")}), "head.mean does not fit"),
-        (lambda _, a: a.update({"head.covariance": a["head.covariance"][:2]}), "head.covariance does not fit"),
+        (
+            lambda _, a: a.update({"head.covariance": a["head.covariance"][:2]}),
+            "head.covariance does not fit",
+        ),
         (lambda _, a: a["head.covariance"].__setitem__((0, 1), 1), "the head does not fit"),
         (lambda _, a: a["head.covariance"].__setitem__((0, 0), -1), "Matrix is not positive definite"),
         (lambda _, a: a["head.covariance"].fill(0), "Matrix is not positive definite"),
