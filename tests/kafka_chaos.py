@@ -31,7 +31,7 @@ from kafka_broker import Broker
 from kafka_chaos_disturbance import Disturbance, lag
 from kafka_chaos_feed import Analyst, Feed, Watch, lines_of, mixed
 from kafka_chaos_heads import Heads, Published
-from kafka_chaos_judge import Outcome, judge_alerts, judge_delivery, judge_pairs
+from kafka_chaos_judge import Outcome, judge_alerts, judge_delivery, judge_pairs, judge_scores
 from kafka_chaos_scorers import Scorers
 from kafka_topics import committed, each_of, end_offsets, make_topics
 from processes import say, start, wait_for
@@ -88,7 +88,7 @@ def first_run(told, broker, folder):
     """Kills, a restart of the broker, a freeze; no labels and one version."""
     setting = make_setting(broker, folder, told, "first", told.records)
     config = write_config(setting, "first", "first", {})
-    _, outcome = disturbed(told, setting, config, "First run", told.kills, mishaps=True)
+    published, outcome = disturbed(told, setting, config, "First run", told.kills, mishaps=True)
     alerts = judge_delivery(outcome, broker, "first", _outputs(setting), setting.feed, whole=False)
     quiet = write_config(setting, "quiet", "quiet", {"sample": 0.0, "candidates": 0})
     undisturbed = start(
@@ -97,6 +97,7 @@ def first_run(told, broker, folder):
     await_end(broker, setting.feed.topic, "quiet")
     end(undisturbed)
     judge_alerts(outcome, alerts, read_json(broker, "quiet-alerts"), told.least)
+    judge_scores(outcome, alerts, Heads(config, published))
     return outcome.show()
 
 

@@ -1,4 +1,4 @@
-"""What a cluster published, and how likely an anomaly its alerts' records are by that: computed once more, apart."""
+"""What a cluster published, and the scores of its alerts' records by that: computed once more, apart."""
 
 from __future__ import annotations
 
@@ -61,24 +61,27 @@ class Heads:
         self._published = published
 
     def mismatches(self, alerts):
-        """The events of alerts whose probability is not that of the version and the labels that they name."""
+        """The events of alerts whose score and probability are not those of the version and the labels that they name."""
         groups = defaultdict(list)
         for alert in alerts:
             groups[alert["version"], alert["labels_applied"]].append(alert)
         return [
             alert["event_id"]
             for pair, group in groups.items()
-            for alert, expected in zip(group, self._probabilities(*pair, group), strict=True)
-            if alert["anomaly_probability"] != expected
+            for alert, expected in zip(group, self._expected(*pair, group), strict=True)
+            if (alert["score"], alert["anomaly_probability"]) != expected
         ]
 
-    def _probabilities(self, version, labels, alerts):
+    def _expected(self, version, labels, alerts):
         decoder, scorer = self._scorer(version, labels)
         if scorer is None:
             return ["labels behind the version"] * len(alerts)
         numbers, codes, _ = decoder.decode_records([alert["record"] for alert in alerts])
-        found = scorer.score(numbers, codes).probability
-        return [None] * len(alerts) if found is None else [round(float(p), 6) for p in found]
+        found = scorer.score(numbers, codes)
+        probabilities = [None] * len(alerts) if found.probability is None else found.probability.tolist()
+        return [
+            (score, p and round(p, 6)) for score, p in zip(found.score.tolist(), probabilities, strict=True)
+        ]
 
     def _scorer(self, version, labels):
         """None where the version was made with labels beyond these."""

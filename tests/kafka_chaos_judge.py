@@ -97,11 +97,16 @@ def judge_pairs(outcome, said, heads):
     """A swap took place, labels came, and each alert is what its version and its labels make of its record."""
     versions = Counter(alert["version"] for alert in said)
     labels = {alert["labels_applied"] for alert in said}
-    wrong = heads.mismatches(said)
     outcome.tell("alerts", len(said))
     outcome.tell("alerts twice", twice := len(said) - len({a["event_id"] for a in said}), twice == 0)
     outcome.tell("versions that gave alerts", ", ".join(map(str, sorted(versions))), len(versions) > 1)
     outcome.tell("places in the labels' order that alerts name", len(labels), len(labels) > 5)
+    judge_scores(outcome, said, heads)
+
+
+def judge_scores(outcome, said, heads):
+    """Each alert is what its version and its labels make of its record, read and scored apart from any scorer."""
+    wrong = heads.mismatches(said)
     outcome.tell("alerts that version and labels_applied do not explain", len(wrong), not wrong)
 
 
