@@ -30,9 +30,9 @@ class OneOf(NamedTuple):
     words: tuple[str, ...]
 
 
-Kind = Whole | Number | OneOf | Literal["switch", "text", "name", "path", "secret"]
+Kind = Whole | Number | OneOf | Literal["switch", "text", "path", "secret"]
 """What a setting's value is; a path is relative to the config's folder, a secret is never shown, nor is any other text
-that comes from the environment or a file, unless it is a name."""
+that comes from the environment or a file."""
 
 
 class Setting(NamedTuple):
@@ -75,7 +75,7 @@ _SASL = {
     "security.protocol": Setting(OneOf(("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"))),
     "sasl.mechanism": Setting(_MECHANISM),
     "sasl.mechanisms": Setting(_MECHANISM),
-    "sasl.username": Setting("name"),
+    "sasl.username": Setting("text"),
     "sasl.password": Setting("secret"),
 }
 

@@ -18,7 +18,7 @@ from streamad.records.schema import Section
 from streamad_connectors.kafka.allowed import ALLOWED, OPTIONS, REFUSED, Kind, Number, OneOf, Side, Whole
 
 Value = str | int | float | bool | SecretStr
-"""A client's setting; what came as ``${NAME}`` or ``{file: PATH}`` is a `SecretStr` if it is text and no name."""
+"""A client's setting; what came as ``${NAME}`` or ``{file: PATH}`` is a `SecretStr` if it is text."""
 
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}")
 
@@ -179,8 +179,7 @@ def of_kind(name: str, kind: Kind, value: object) -> Value:
         raise _wrong(
             name, "a secret of another kind" if kind == "secret" else f"found {value!r}"[:80], _expected(kind)
         )
-    shown = kind == "name" or isinstance(kind, OneOf)
-    return SecretStr(typed) if isinstance(typed, str) and elsewhere and not shown else typed
+    return SecretStr(typed) if isinstance(typed, str) and elsewhere and not isinstance(kind, OneOf) else typed
 
 
 def _typed(kind: Kind, value: object) -> str | int | float | bool | None:
