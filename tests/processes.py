@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import subprocess
 import sys
 import time
@@ -75,3 +76,14 @@ def stop(process, *signals):
         assert time.monotonic() - began < 5, "a trainer lives on"
         time.sleep(0.01)
     return code, seconds
+
+
+def ask(port, path, method="GET"):
+    """Status and body of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()

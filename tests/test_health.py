@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import re
 import signal
 import socket
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from engines import Sink, engine
 from feeds import write_config
+from processes import ask
 from prometheus_client.parser import text_string_to_metric_families
 from streamad_connectors.memory import MemorySource, Records
 from streamad_connectors.synthetic import generate_lines
@@ -46,17 +46,6 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline, "nothing came"
         time.sleep(0.01)
-
-
-def ask(port, path, method="GET"):
-    """Status and body of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
 
 
 class SharedMemory(MemorySource):
@@ -365,24 +354,30 @@ def test_a_process_that_was_frozen_is_given_its_time_again(monkeypatch):
 # ---- the watchdog on an engine --------------------------------------------------------------------------
 
 
+def scores(daemon, source, watch):
+    """Have it score, before it is watched: a fit in the engine's own thread takes as long as the machine is busy."""
+    daemon.start()
+    source.add(Records("p0", LINES[:2200]))
+    until(lambda: watch.status and watch.status["scored"] == 2200)
+
+
 def test_a_sink_that_hangs_makes_health_red_and_ends_the_process(tmp_path, monkeypatch, capsys):
     hang, release, codes = threading.Event(), threading.Event(), []
     monkeypatch.setattr(watching.os, "_exit", codes.append)
     monkeypatch.setattr(watching, "_GRACE", 0.5)
-    source, watch = SharedMemory(bounded=False), Watch(4.0, NOBODY)
+    source, watch = SharedMemory(bounded=False), Watch(2.0, NOBODY)
 
     def hanging(live):
         Sink(live, look=lambda _: hang.is_set() and release.wait(SECONDS))
 
-    with capture_logs() as logs, Daemon(tmp_path, source, watch, hanging) as daemon, watch.running():
-        daemon.start()
-        source.add(Records("p0", LINES[:2200]))
-        until(lambda: not watch.verdict.unready and watch.status["scored"] == 2200)
-        hang.set()
-        source.add(Records("p0", LINES[2200:2700]))
-        until(lambda: codes)
-        release.set()
-        said = watch.verdict.stalled
+    with capture_logs() as logs, Daemon(tmp_path, source, watch, hanging) as daemon:
+        scores(daemon, source, watch)
+        with watch.running():
+            hang.set()
+            source.add(Records("p0", LINES[2200:2700]))
+            until(lambda: codes)
+            release.set()
+            said = watch.verdict.stalled
     assert codes[0] == 3
     # whether the engine had told of the records before its commit hung is a matter of moments
     assert said.endswith(("s although 500 records wait", "s since the engine or its source hangs"))
@@ -392,13 +387,12 @@ def test_a_sink_that_hangs_makes_health_red_and_ends_the_process(tmp_path, monke
 
 def test_an_engine_that_still_answers_is_ended_in_order(tmp_path):
     source, watch = SharedMemory(bounded=False), Watch(1.0, NOBODY)
-    with Daemon(tmp_path, source, watch) as daemon, watch.running():
-        daemon.start()
-        source.add(Records("p0", LINES[:2200]))
-        until(lambda: not watch.verdict.unready)
-        source.stuck = True
-        until(lambda: daemon.errors)
-        daemon.join(SECONDS)
+    with Daemon(tmp_path, source, watch) as daemon:
+        scores(daemon, source, watch)
+        with watch.running():
+            source.stuck = True
+            until(lambda: daemon.errors)
+            daemon.join(SECONDS)
     assert [error.exit_code for error in daemon.errors] == [3]
     assert str(daemon.errors[0]) == "no progress for 2 s since the engine or its source hangs"
 

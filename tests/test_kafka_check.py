@@ -261,7 +261,7 @@ def test_the_rights_of_the_page_are_enough_for_a_scorer(cluster, monkeypatch):
         sink.commit(Commit(cursors, 4, alerts=alerts))
         ends = {int(name[-1]): cursor["offset"] for name, cursor in cursors.items()}
         there = committed(cluster.broker, f"streamad-{cluster.name}", cluster.records)
-        assert there.items() >= ends.items()  # and where reading began in what had no records
+        assert there == dict.fromkeys(there, 0) | ends  # and where reading began in what has no records
         assert [json.loads(row.value) for row in read_all(cluster.broker, cluster.topics.alerts)] == alerts
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import signal
 import socket
@@ -17,6 +16,7 @@ from engines import engine
 from feeds import FEED, write_kafka_config
 from kafka_topics import committed, delete_topics, produce, read_all
 from kafka_updates_help import admin_connection, publisher, topics_named
+from processes import ask
 from streamad_connectors.kafka.source import KafkaOptions, open_member, open_tail
 from streamad_connectors.kafka.topics import create_missing
 from streamad_connectors.memory import Records
@@ -189,13 +189,7 @@ class Scorer:
 
     def ask(self, path):
         port = until(lambda: re.search(r'"port": (\d+)', self.said))[1]
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=SECONDS)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return ask(int(port), path)
 
     def lag(self, partition):
         found = re.search(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
@@ -17,7 +16,7 @@ from confluent_kafka import Producer
 from feeds import write_log
 from kafka_cluster_help import PARTITIONS, Running
 from kafka_topics import each_of, end_offsets
-from processes import say, wait_for
+from processes import ask, say, wait_for
 
 pytestmark = pytest.mark.kafka
 
@@ -207,12 +206,7 @@ def scored(running, name):
     """How many records a process has committed, as its metrics tell."""
     if (found := re.search(r'"port": (\d+)', running.said(name))) is None:
         return 0
-    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    finally:
-        connection.close()
+    _, text = ask(int(found[1]), "/metrics")
     number = re.search(r'^streamad_records_total{outcome="scored"} (.*)$', text, re.MULTILINE)
     return float(number[1]) if number else 0
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 
 import pytest
 from feeds import write_log
 from kafka_cluster_help import PARTITIONS, Running
 from kafka_updates_help import active, admin_connection, reading
-from processes import wait_for
+from processes import ask, wait_for
 from streamad_connectors.kafka import publisher
 from streamad_connectors.kafka.chunks import cut
 from streamad_connectors.kafka.topics import Topics, create_missing
@@ -109,13 +108,6 @@ def newer(folder):
     files = read_files(folder / "000007")
     manifest = json.dumps(json.loads(files[MANIFEST]) | {"format": 2}).encode()
     return files | {MANIFEST: manifest, SEAL: hashlib.sha256(manifest).hexdigest().encode()}
-
-
-def ask(port, page):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", page)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode()
 
 
 def test_with_a_promoted_version_that_nobody_can_read_the_trainer_makes_the_next_number_and_a_scorer_waits(

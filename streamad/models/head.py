@@ -134,7 +134,7 @@ class Head:
         """
         if self._known is None:
             variance, direction = np.linalg.eigh(self.covariance)  # [F + 1] ascending, [F + 1, F + 1]
-            less = (direction * np.sqrt(variance[-1] - variance))[:, :KNOWN]
+            less = direction[:, :KNOWN] * np.sqrt(variance[-1] - variance[:KNOWN])
             self._known = float(variance[-1]), less.astype(np.float32)
         mean, out = self.mean.astype(np.float32), np.empty(len(features))
         for start in range(0, len(features), CHUNK):

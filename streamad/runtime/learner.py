@@ -48,6 +48,7 @@ class Learner(InForce):
         rows = min(_REFERENCE_ROWS, max(int(window.records * _REFERENCE_SHARE), 1))
         super().__init__(feed, rows)
         self._feed: LearningFeed = feed
+        feed.retraining.plan.last_version = feed.last_version
         self._calibrating = Calibrating(rows * 2 // 3, feed.seed)
         self._drift = DriftWatch(feed)
         self._past = Past(window.past, window.records, feed.config.schema_, feed.seed)
@@ -133,8 +134,7 @@ class Learner(InForce):
     def _start_from(self, artifact: Artifact, number: int = 0, window: Sequence[Batch] = ()) -> None:
         """Begin at record `number` with a version that is there already, in place of a warm-up."""
         plan = self._feed.retraining.plan
-        plan.last_version, plan.label_position = self._feed.last_version, artifact[0]["label_position"]
-        plan.begun_at = number
+        plan.label_position, plan.begun_at = artifact[0]["label_position"], number
         self._feed.book.restore(self._feed.log_entries)
         for batch in window:
             self.append(self._feed.buffer, batch)

@@ -31,7 +31,6 @@ def fit_offline(feed: LearningFeed, keep_waiting: Callable[[], bool]) -> int | N
         feed.book.receive(news.changes, news.waiting)
     # Labels that no run has applied yet are learned from too; the next run still applies them, in its order.
     feed.book.apply(read, None)
-    feed.retraining.plan.last_version = feed.last_version
     learner.begin_training(feed.buffer, read, label_position=len(feed.log_entries))
     outcome = learner.wait(keep_waiting)
     if isinstance(outcome, Failed):

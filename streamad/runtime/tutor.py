@@ -62,7 +62,7 @@ class Tutor(Learner):
 
         Raises `StateError` for one of another schema, unless that is to be taken over.
         """
-        self._feed.retraining.plan.last_version = last = self._feed.last_version
+        last = self._feed.last_version
         news = self._published.news()
         self._apply_labels(0, news.changes)
         if isinstance(news.promoted, Unfit):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer
 
 from streamad.errors import OutOfTouchError, StreamadError
-from streamad_connectors.kafka.connection import Connection, check_reachable, kafka_errors
-from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
+from streamad_connectors.kafka.connection import Connection
+from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic, partitions_of
 from streamad_connectors.kafka.transactions import RegroupedError
 
 
@@ -62,8 +62,6 @@ def go_over(
 
 def _as_it_is(topic: RecordTopic, connection: Connection[Consumer]) -> RecordTopic:
     """The new topic. Of its partitions those are left out that the old one had not: they are read from the beginning."""
-    check_reachable(connection, [topic.name], ASK_SECONDS)
-    with kafka_errors(f"asking for the partitions of topic {topic.name}", connection.events):
-        known = connection.client.list_topics(topic.name, ASK_SECONDS).topics[topic.name]
-    kept = tuple(number for number in topic.partitions if number in known.partitions)
+    there = partitions_of(connection, topic.name, ASK_SECONDS)
+    kept = tuple(number for number in topic.partitions if number in there)
     return replace(topic, connection=connection, partitions=kept)

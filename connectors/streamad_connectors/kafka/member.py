@@ -33,8 +33,8 @@ class KafkaSource:
     """A source that shares a topic with the other members of its group. A cursor is ``{"offset": next}``.
 
     A partition begins at the group's offset, which it is given where there is none, and `seek` goes back within what was
-    read since, never before: that was somebody else's. At a partition's end its cursor moves up to the end, past what was aborted there; so a block may
-    have a cursor for a partition without rows, or no rows at all.
+    read since, never before: that was somebody else's. At a partition's end its cursor moves up to the end, past what was
+    aborted there; so a block may have a cursor for a partition without rows, or no rows at all.
 
     With `alone` there may be no other member: the positions of `seek` win over the group's offsets, and partitions are
     never revoked. `poll` and `seek` are for one thread, the rest for any.

@@ -24,7 +24,13 @@ from confluent_kafka import (
 from streamad.errors import InputError
 from streamad.ports import Positions
 from streamad.records.batch import Block
-from streamad_connectors.kafka.connection import Connection, kafka_errors, streamad_error
+from streamad_connectors.kafka.connection import (
+    PATIENCE,
+    Connection,
+    check_reachable,
+    kafka_errors,
+    streamad_error,
+)
 from streamad_connectors.kafka.errands import commit_now
 from streamad_connectors.kafka.payloads import Beside, block_of, partition_name
 from streamad_connectors.kafka.topic_id import TopicId
@@ -40,6 +46,14 @@ _REGROUPING = {"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID
 
 ASK_SECONDS = 5.0
 """How long a broker that has just answered may take for one more answer."""
+
+
+def partitions_of(connection: Connection[Consumer], topic: str, seconds: float = PATIENCE) -> tuple[int, ...]:
+    """The partitions that a topic has now. Raises `UserError` and `WorldError` where it cannot be reached."""
+    check_reachable(connection, [topic], seconds)
+    with kafka_errors(f"asking for the partitions of topic {topic}", connection.events):
+        known = connection.client.list_topics(topic, ASK_SECONDS).topics[topic]
+    return tuple(sorted(known.partitions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +182,8 @@ class RecordTopic:
     def offset_instead(self, partition: int, lost: int, topic_id: str | None) -> int:
         """Where to go on in a partition that does not hold the offset `lost`; a warning tells of it.
 
-        It says how many offsets are passed over, nearly all of them records, where that is known. The offset is one of the topic with this id, if known: another one may have its name by now. Raises
-        `InputError` where `on_lost` is to stop.
+        It says how many offsets are passed over, nearly all of them records, where that is known. The offset is one of the
+        topic with this id, if known: another one may have its name by now. Raises `InputError` where `on_lost` is to stop.
         """
         self.id.ask()
         first, end = self.bounds(partition)

@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from streamad.ports import Finding, Sampling, Source, SourceContext, SourceOptions, SourcePlugin
 from streamad.records.sample import Sample
 from streamad_connectors.kafka.checking import Reading, check_reading
-from streamad_connectors.kafka.connection import Connection, check_reachable, connect, kafka_errors
+from streamad_connectors.kafka.connection import Connection, connect
 from streamad_connectors.kafka.lookup import LOOKING_UP, KafkaLookup
 from streamad_connectors.kafka.member import KafkaSource
 from streamad_connectors.kafka.payloads import Beside
-from streamad_connectors.kafka.record_topic import ASK_SECONDS, OnLost, RecordTopic, Start
+from streamad_connectors.kafka.record_topic import OnLost, RecordTopic, Start, partitions_of
 from streamad_connectors.kafka.replay import KafkaReplay
 from streamad_connectors.kafka.sampling import address, sample_topic
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings, member_settings
@@ -152,9 +152,7 @@ def group_of(options: SourceOptions, context: SourceContext) -> str:
 
 def _topic(options: KafkaOptions, context: SourceContext, connection: Connection[Consumer]) -> RecordTopic:
     """The topic with its present partitions. Raises `UserError` and `WorldError` where it cannot be read."""
-    check_reachable(connection, [options.topic])
-    with kafka_errors(f"asking for the partitions of topic {options.topic}", connection.events):
-        known = connection.client.list_topics(options.topic, ASK_SECONDS).topics[options.topic]
+    partitions = partitions_of(connection, options.topic)
     return RecordTopic(
         connection=connection,
         name=options.topic,
@@ -162,7 +160,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
         group=group_of(options, context),
         start=options.start,
         on_lost=options.on_lost,
-        partitions=tuple(sorted(known.partitions)),
+        partitions=partitions,
         record_bytes=context.record_bytes,
         beside=Beside(options.key_field, options.key_header, options.time_field, options.time_header),
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message
 
 from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
@@ -141,7 +141,7 @@ class KafkaTail:
 
     def _go(self, number: int, offset: int) -> None:
         if number in self._spans:
-            self._consumer.seek(TopicPartition(self._topic.name, number, offset))
+            self._topic.go(number, offset)
         else:
             self._consumer.incremental_assign([self._topic.place(number, offset)])
         self._spans[number] = Span(begun=offset, handed=offset)
