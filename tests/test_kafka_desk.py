@@ -330,6 +330,14 @@ def test_a_version_that_is_asked_for_is_promoted_and_scores_everywhere(cluster, 
         cluster.until(lambda name=name: scoring(cluster, name) == 2, name)
 
 
+def test_a_version_of_another_schema_is_not_asked_for(command):
+    other = ("--set", "schema.fields.land=ignore")
+    for asked in (["promote", "2"], ["rollback"]):
+        last = command("models", *asked, *other, code=2).err.splitlines()[-1]
+        assert "cannot take over: the schema changed since version" in last
+        assert "land was boolean, is ignore" in last
+
+
 def scoring(cluster, name):
     """The version that a process scores with."""
     return cluster.said(name, "model_active")[-1]["version"]

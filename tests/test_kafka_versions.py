@@ -114,8 +114,8 @@ def test_one_number_is_never_two_artifacts_and_a_missing_one_is_passed_over_on_t
         assert frozen.wait_until_active(20)  # it still owns the partition, and takes up its name again
         with pytest.raises(NumberTakenError, match="version 4 is there already"):
             frozen.publish(begun, files(2))
-        assert [frozen.last_version(), frozen._ledger.before()] == [4, 2]
+        assert [frozen.last_version(), frozen._ledger.previous()] == [4, 2]
         frozen.promote(2)
-        assert frozen._ledger.before() == 1
+        assert frozen._ledger.previous() == 1
     other.close()
     assert first_news(broker, names) == [Promoted(2, files(22))]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from streamad.commands import screen
 from streamad.commands.stored import Stored, opened
 from streamad.errors import UserError
+from streamad.ports import Promoted
+from streamad.runtime.published import Unfit, judged
 from streamad.state.artifacts import read_artifact, write_files
 from streamad.state.times import format_time
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from streamad.ports import Desk, KeptVersion
+    from streamad.records.schema import Schema
     from streamad.state.store import Store
     from streamad.state.versions import Version
 
@@ -51,10 +54,13 @@ def models(args: argparse.Namespace) -> None:
             f"models {args.action} is for a state directory; in a cluster keep.pinned in the trainer's config does so, "
             "from its next start on"
         )
-    at_desk: dict[str, Callable[[Desk, argparse.Namespace], None]]
-    at_desk = {"list": _list_kept, "show": _show_kept, "promote": _ask_trainer, "rollback": _ask_trainer}
     with feed.desk("control") as desk:
-        at_desk[args.action](desk, args)
+        if args.action == "list":
+            _list_kept(desk, args)
+        elif args.action == "show":
+            _show_kept(desk, args)
+        else:
+            _ask_trainer(desk, args, feed.config.schema_)
 
 
 def _machine(args: argparse.Namespace) -> bool:
@@ -218,8 +224,14 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
         _show_facts(_kept(versions[wanted]) | _told(artifact), args)
 
 
-def _ask_trainer(desk: Desk, args: argparse.Namespace) -> None:
-    wanted, active = desk.ask(args.version)
+def _ask_trainer(desk: Desk, args: argparse.Namespace, schema: Schema) -> None:
+    """Ask for a version that this feed's scorers can score with."""
+    wanted = desk.previous() if args.version is None else args.version
+    with tempfile.TemporaryDirectory(prefix="streamad-") as folder:
+        found = judged(Promoted(wanted, desk.files(wanted)), Path(folder) / "artifact", schema)
+    if isinstance(found, Unfit):
+        raise UserError(f"version {wanted} cannot take over: {found.reason}")
+    active = desk.ask(wanted)
     when = {
         True: "the active trainer takes it",
         False: "no trainer is active now, the next one takes it",

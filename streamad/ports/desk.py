@@ -73,11 +73,14 @@ class Desk(Protocol):
     def files(self, version: int) -> Mapping[str, bytes]:
         """A version's artifact. Raises `UserError` where it is not kept."""
 
-    def ask(self, version: int | None) -> tuple[int, bool | None]:
-        """Ask the active trainer to promote a version; None: the one kept before the present one.
+    def previous(self) -> int:
+        """The version kept before the promoted one. Raises `UserError` where there is none."""
 
-        Returns which, and whether there is an active trainer; None where this user may not know. Raises `UserError`
-        where the version is not kept.
+    def ask(self, version: int) -> bool | None:
+        """Ask the active trainer to promote a version.
+
+        Returns whether there is an active trainer; None where this user may not know. Raises `UserError` where the
+        version is not kept.
         """
 
     def mutes(self) -> Sequence[Mute]:

@@ -112,16 +112,20 @@ class KafkaDesk:
         finally:
             fetcher.close()
 
-    def ask(self, version: int | None) -> tuple[int, bool | None]:
+    def previous(self) -> int:
+        """See `streamad.ports.Desk.previous`."""
+        ledger, _ = self._control()
+        return ledger.previous()
+
+    def ask(self, version: int) -> bool | None:
         """See `streamad.ports.Desk.ask`."""
         ledger, _ = self._control()
-        wanted = ledger.before() if version is None else version
-        if wanted not in ledger.versions:
-            raise ledger.missing(wanted)
-        request = write_request(wanted, _written(datetime.now(UTC)), self._key, ledger.order.next(WANTED))
+        if version not in ledger.versions:
+            raise ledger.missing(version)
+        request = write_request(version, _written(datetime.now(UTC)), self._key, ledger.order.next(WANTED))
         tell(self._client, self._folder, self._topics.control, [(WANTED, request)])
         _, active = trainers(self._client, self._folder, *self._trainers)
-        return wanted, active
+        return active
 
     def mutes(self) -> Sequence[Mute]:
         """See `streamad.ports.Desk.mutes`. What is damaged or wrongly signed is left out, as scorers leave it out."""

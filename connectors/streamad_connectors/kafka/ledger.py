@@ -72,7 +72,7 @@ class Ledger:
         kept = {*sorted({*self.versions, version})[-keep:], *pinned, self.promoted}
         return [self.versions[number] for number in sorted(self.versions) if number not in kept]
 
-    def before(self) -> int:
+    def previous(self) -> int:
         """The kept version before the promoted one. Raises `UserError` where there is none."""
         older = [number for number in self.versions if number < self.promoted]
         if not older:
