@@ -56,7 +56,7 @@ def test_a_store_of_format_1_is_read(state):
         assert [json.loads(line.text) for line in store.alerts()] == [alert(1)]
         assert [json.loads(line.text) for line in store.rejected()] == [rejected(1), rejected(2)]
         assert store.counts() == Counts(2, 1, 2, 1, 1, 1, 1)
-        assert store.log_after() == [LogEntry(1, 1, "kdd/k.csv:1", "anomaly", 2, {"bytes": 1})]
+        assert store.log_after() == [LogEntry(1, 1, "kdd/k.csv:1", "anomaly", 2, '{"bytes":1}')]
         assert store.versions() == [Version(1, "active", None, NOW, None, {}, kept=True)]
         assert store.news().requests == [Request(1, "promote", 1)]
         assert store.news().waiting == ["kdd/k.csv:9"]

@@ -55,7 +55,7 @@ def test_a_daemon_takes_over_models_and_labels_but_no_positions_or_alerts(replay
         with open_store(held.state.path) as store:
             assert store.restore() is None
             assert (store.counts().alerts, store.counts().labels, store.counts().waiting) == (0, 2, 1)
-            assert store.log_after(0) == [LogEntry(1, 1, "kdd/k.csv:1", "anomaly", 0, {"bytes": 1})]
+            assert store.log_after(0) == [LogEntry(1, 1, "kdd/k.csv:1", "anomaly", 0, '{"bytes":1}')]
             assert (store.active_version().number, store.active_version().numbers) == (1, {"ap": 0.5})
             assert store.news().changes == []
             store.add_labels([{"event_id": "kdd/k.csv:5", "label": "normal", "record": {"bytes": 5}}])

@@ -168,8 +168,8 @@ def test_the_log_holds_the_changes_in_the_order_of_their_application_and_ends_th
         applied = {"label_id": change.label_id, "event_id": change.event_id, "verdict": change.verdict}
         store.commit(Commit({}, number, applied=[applied | {"record_number": number}]))
     assert store.log_after(0) == [
-        LogEntry(1, 2, "kdd/k.csv:2", "normal", 10, {"bytes": 2}),
-        LogEntry(2, 1, EVENT, "anomaly", 20, {"bytes": 1}),
+        LogEntry(1, 2, "kdd/k.csv:2", "normal", 10, '{"bytes":2}'),
+        LogEntry(2, 1, EVENT, "anomaly", 20, '{"bytes":1}'),
     ]
     assert store.log_after(1) == store.log_after(0)[1:]
     assert store.news().changes == []

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamad.records.batch import ACCEPTED
+from streamad.state.schema import dump
 
 if TYPE_CHECKING:
     from streamad.records.batch import Batch
     from streamad.records.decoder import Decoder
-    from streamad.scoring.scorer import Lesson, Scorer
+    from streamad.scoring.scorer import Scorer
     from streamad.state.labels import LabelChange, Verdict
 
 
@@ -36,9 +38,8 @@ class LabelBook:
         self._due: dict[str, tuple[int, LabelChange]] = {}  # event -> (record number, change)
         self._verdicts: dict[str, Verdict] = {}
         self._counts: Counter[Verdict] = Counter()  # of those
-        self._records: dict[str, Mapping[str, Any]] = {}  # by event, the newest change last
+        self._records: dict[str, str] = {}  # as JSON, by event, the newest change last
         self._log: list[tuple[str, Verdict]] = []
-        self._lessons: dict[str, Lesson] = {}
 
     @property
     def position(self) -> int:
@@ -89,39 +90,38 @@ class LabelBook:
         self, changes: Iterable[LabelChange], number: int, scorer: Scorer | None
     ) -> list[dict[str, Any]]:
         """Apply changes before record `number`, each as it comes: the new entries of the label log."""
-        entries = []
+        new = []
         for change in changes:
-            if self._verdicts.get(change.event_id, "withdrawn") == change.verdict:
-                continue
-            self._append(change.event_id, change.verdict, change.record)
-            if scorer is not None:
-                self._teach(change.event_id, change.verdict, scorer)
-            entries.append(
-                {
-                    "label_id": change.label_id,
-                    "event_id": change.event_id,
-                    "verdict": change.verdict,
-                    "record_number": number,
-                }
-            )
-        return entries
+            if self._verdicts.get(change.event_id, "withdrawn") != change.verdict:
+                self._append(change.event_id, change.verdict, dump(change.record))
+                new.append(change)
+        if scorer is not None:
+            self._teach([(change.event_id, change.verdict, change.record) for change in new], scorer)
+        return [
+            {
+                "label_id": change.label_id,
+                "event_id": change.event_id,
+                "verdict": change.verdict,
+                "record_number": number,
+            }
+            for change in new
+        ]
 
-    def restore(self, log: Iterable[tuple[str, Verdict, Mapping[str, Any]]]) -> None:
-        """Take over the label log of an earlier run; `adopt` then teaches it."""
+    def restore(self, log: Iterable[tuple[str, Verdict, str]]) -> None:
+        """Take over the label log of an earlier run (event, verdict, record as JSON); `adopt` then teaches it."""
         for event, verdict, record in log:
             self._append(event, verdict, record)
 
     def adopt(self, scorer: Scorer) -> None:
         """Bring a fresh scorer's head up to date with the changes since its artifact."""
-        self._lessons = dict(scorer.lessons)
-        for event, verdict in self._log[scorer.label_position :]:
-            self._teach(event, verdict, scorer)
+        since = self._log[scorer.label_position :]
+        self._teach([(event, verdict, json.loads(self._records[event])) for event, verdict in since], scorer)
 
-    def training_rows(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.int32], NDArray[np.int8]]:
-        """(events, numbers [m, N], codes [m, C], verdicts [m] 1/0) of the labels in force, in order."""
+    def training_rows(self) -> tuple[list[str], NDArray[np.int8], list[str]]:
+        """(events, verdicts [m] 1/0, records as JSON) of the labels in force, in order."""
         events = self._in_force()[-self._keep :]
-        numbers, codes, _ = self._decoder.decode_records([self._records[e] for e in events])
-        return events, numbers, codes, np.array([self._verdicts[e] == "anomaly" for e in events], np.int8)
+        verdicts = np.array([self._verdicts[event] == "anomaly" for event in events], np.int8)
+        return events, verdicts, [self._records[event] for event in events]
 
     def counts(self) -> dict[str, int]:
         """Labels in force by verdict, and those that wait for their record."""
@@ -135,7 +135,7 @@ class LabelBook:
     def _in_force(self) -> list[str]:
         return [event for event in self._records if self._verdicts[event] != "withdrawn"]
 
-    def _append(self, event: str, verdict: Verdict, record: Mapping[str, Any]) -> None:
+    def _append(self, event: str, verdict: Verdict, record: str) -> None:
         self._log.append((event, verdict))
         if event in self._verdicts:
             self._counts[self._verdicts[event]] -= 1
@@ -144,9 +144,11 @@ class LabelBook:
         self._records.pop(event, None)
         self._records[event] = record
 
-    def _teach(self, event: str, verdict: Verdict, scorer: Scorer) -> None:
-        if lesson := self._lessons.pop(event, None):
-            scorer.unlearn(lesson)
-        if verdict != "withdrawn":
-            numbers, codes, _ = self._decoder.decode_records([self._records[event]])
-            self._lessons[event] = scorer.learn(numbers, codes, verdict)
+    def _teach(self, changes: Sequence[tuple[str, Verdict, Mapping[str, Any]]], scorer: Scorer) -> None:
+        """One label after the other, their records read and scored at once."""
+        given = [record for _, verdict, record in changes if verdict != "withdrawn"]
+        features = iter(scorer.features(*self._decoder.decode_records(given)[:2]))
+        for event, verdict, _ in changes:
+            scorer.unlearn(event)
+            if verdict != "withdrawn":
+                scorer.learn(event, next(features), verdict)

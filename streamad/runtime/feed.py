@@ -85,8 +85,8 @@ class LearningFeed(Feed):
     news: Callable[[], News | None]
     """What other commands left for the engine since the last call: labels, requests for a version."""
     retraining: Retraining
-    log_entries: list[tuple[str, Verdict, Mapping[str, Any]]]
-    """The label log up to the restored checkpoint: event, verdict and record."""
+    log_entries: list[tuple[str, Verdict, str]]
+    """The label log up to the restored checkpoint: event, verdict and record as JSON."""
     load_artifact: Callable[[int], Artifact]
     """The artifact of a version, or of the newest older one that can be read."""
     initial: Callable[[], Artifact | None]

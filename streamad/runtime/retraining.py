@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ class Retraining:
     def __init__(self, options: TrainingOptions, artifacts: Path, jobs: Path) -> None:
         self._options, self._artifacts, self._jobs = options, artifacts, jobs
         self._trainer: Trainer | None = None
+        self._reader = ThreadPoolExecutor(1, "artifact")  # so that no batch waits for it
+        self._reading: Future[Artifact] | None = None
         self.plan = Plan()
         self.peak_rss_mb = 0.0
         """The largest trainer process so far."""
@@ -117,12 +120,16 @@ class Retraining:
             if isinstance(result, Failed):
                 return self._failed(result)
             self._keep(version, result)
-        self.plan.under_way = False
-        self._trainer = None
+        if self._reading is None:
+            self._reading = self._reader.submit(read_sound, self._artifacts / name(version), version)
         try:
-            artifact = read_sound(self._artifacts / name(version), version)
+            artifact = self._reading.result(timeout)
+        except TimeoutError:
+            return None
         except StateError as error:
             return self._failed(Failed(str(error)))
+        self.plan.under_way = False
+        self._trainer = self._reading = None
         shutil.rmtree(self._jobs / name(version), ignore_errors=True)
         self.plan.failures = 0
         return artifact
@@ -137,7 +144,7 @@ class Retraining:
         """Kill the trainer, leaving no child."""
         if self._trainer is not None:
             self._trainer.kill()
-            self._trainer = None
+        self._trainer = self._reading = None
 
     def _start(self, version: int) -> None:
         log.info("training_started", version=version, at_record=self.plan.begun_at)
@@ -157,7 +164,7 @@ class Retraining:
     def _failed(self, failure: Failed) -> Failed:
         self.plan.under_way = False
         self.plan.failures += 1
-        self._trainer = None
+        self._trainer = self._reading = None
         log.warning("training_failed", version=self.plan.last_version, reason=failure.reason)
         return failure
 

@@ -23,7 +23,7 @@ def snapshot_of(
     """
     config, window = feed.config, buffer.snapshot()
     before = past.before(window.records)
-    events, numbers, codes, verdicts = feed.book.training_rows()
+    events, verdicts, labeled = feed.book.training_rows()
     budget = config.alerts.budget
     return Snapshot(
         numbers=np.concatenate([before.numbers, window.numbers]),
@@ -31,8 +31,9 @@ def snapshot_of(
         records=np.concatenate([before.records, window.records]),
         past=len(before),
         values=values,
-        labeled_numbers=numbers,
-        labeled_codes=codes,
+        labeled_numbers=np.empty((0, len(config.schema_.numbers))),
+        labeled_codes=np.empty((0, len(config.schema_.categories)), np.int32),
+        labeled_records="\n".join(labeled),
         labeled_verdict=verdicts,
         labeled_events=tuple(events),
         label_position=label_position,

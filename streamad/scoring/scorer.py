@@ -28,6 +28,42 @@ class Lesson(NamedTuple):
     verdict: Label
 
 
+class Lessons:
+    """What the head has learned, by event. Those of an artifact are made when they are asked for, as they may be many."""
+
+    def __init__(self, manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        events, self._verdicts = manifest["labeled_events"], manifest["labeled_verdicts"]
+        self._features, self._sites = tensors["head.features"], tensors["head.sites"]
+        if not len(events) == len(self._verdicts) == len(self._features) == len(self._sites):
+            message = "an artifact's labels are not as many as what the head learned of them"
+            raise ValueError(message)
+        self._rows = dict(zip(events, range(len(events)), strict=True))
+        self._since: dict[str, Lesson] = {}
+
+    def verdict(self, event: str) -> Label | None:
+        """What the head was taught of an event, if anything."""
+        if event in self._since:
+            return self._since[event].verdict
+        row = self._rows.get(event)
+        return None if row is None else self._verdict(row)
+
+    def add(self, event: str, lesson: Lesson) -> None:
+        """Of an event that is not there."""
+        self._since[event] = lesson
+
+    def pop(self, event: str) -> Lesson | None:
+        """The lesson of an event, if there is one; then it is gone."""
+        if event in self._since:
+            return self._since.pop(event)
+        row = self._rows.pop(event, None)
+        if row is None:
+            return None
+        return Lesson(self._features[row], Site(*map(float, self._sites[row])), self._verdict(row))
+
+    def _verdict(self, row: int) -> Label:
+        return "anomaly" if self._verdicts[row] else "normal"
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What one batch scored, row by row; rejected rows hold NaN."""
@@ -59,8 +95,7 @@ class Scorer:
         self.label_position = int(manifest["label_position"])
         self.model = ScoringModel.from_parts(manifest, tensors, device, threads)
         self.head = Head.from_tensors(part(tensors, "head."))
-        self.lessons = _lessons(manifest, tensors)
-        """What the head had learned when the artifact was made, by event."""
+        self.lessons = Lessons(manifest, tensors)
         features = np.asarray(tensors["reference.features"], dtype=np.float64)
         base = np.asarray(tensors["reference.score"], dtype=np.float64)
         self._reference = Reference(Excerpt(features, base, np.ones(len(base))), reference_rows)
@@ -108,19 +143,24 @@ class Scorer:
         """[n] the score that alerts: the detector's, or the head's log odds once there are labels."""
         return self.head.log_odds(scored.features) if self.labeled else scored.score
 
-    def learn(self, numbers: NDArray[np.float64], codes: NDArray[np.int32], verdict: Label) -> Lesson:
-        """Learn one labeled row ([1, N], [1, C]), at a cost that does not grow with the labels before it.
+    def features(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+        """What the head reads of decoded rows, [n, F]; every row depends on itself alone."""
+        return self.model.score(self._encoder.encode(numbers, codes)).features
+
+    def learn(self, event: str, features: NDArray[np.float64], verdict: Label) -> None:
+        """Learn the label of an event with these features [F], at a cost that does not grow with the labels before it.
 
         `recalibrate` afterwards.
         """
-        features = self.model.score(self._encoder.encode(numbers, codes)).features[0]
         self._reference.forget()
-        return Lesson(features, self.head.update(features, verdict), verdict)
+        self.lessons.add(event, Lesson(features, self.head.update(features, verdict), verdict))
 
-    def unlearn(self, lesson: Lesson) -> None:
-        """Take exactly one label back. `recalibrate` afterwards."""
-        self._reference.forget()
-        self.head.remove(*lesson)
+    def unlearn(self, event: str) -> None:
+        """Take exactly the label of an event back, if there is one. `recalibrate` afterwards."""
+        lesson = self.lessons.pop(event)
+        if lesson is not None:
+            self._reference.forget()
+            self.head.remove(*lesson)
 
     def extend(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> None:
         """Add rows that no member was trained on to the reference, the oldest making room. `recalibrate` afterwards."""
@@ -162,11 +202,3 @@ class Scorer:
 
     def _levels(self, features: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._moved(Scored(base, features))
-
-
-def _lessons(manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> dict[str, Lesson]:
-    labels: list[Label] = ["anomaly" if verdict else "normal" for verdict in manifest["labeled_verdicts"]]
-    rows = zip(
-        manifest["labeled_events"], tensors["head.features"], tensors["head.sites"], labels, strict=True
-    )
-    return {event: Lesson(features, Site(*map(float, site)), label) for event, features, site, label in rows}

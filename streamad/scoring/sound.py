@@ -131,9 +131,9 @@ def _scores(described: _Manifest, manifest: dict[str, Any], tensors: Tensors) ->
     scorer.bind([("",)] * categories)
     row = np.full((1, numbers), np.nan), np.full((1, categories), -1, np.int32)
     before = scorer.score(*row).score
-    for lesson in [*scorer.lessons.values()][:1]:
-        scorer.unlearn(lesson)
-    scorer.learn(*row, "anomaly")
+    for event in described.labeled_events[:1]:
+        scorer.unlearn(event)
+    scorer.learn("", scorer.features(*row)[0], "anomaly")
     scorer.recalibrate()
     return all(np.isfinite(scores).all() for scores in (before, scorer.score(*row).score))
 

@@ -57,7 +57,8 @@ class LogEntry:
     verdict: Verdict
     record_number: int
     """The record before which it took effect."""
-    record: dict[str, Any]
+    record: str
+    """As JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +286,7 @@ def log_after(db: sqlite3.Connection, n: int) -> list[LogEntry]:
             row["event_id"],
             row["verdict"],
             row["record_number"],
-            json.loads(row["record"]),
+            row["record"],
         )
         for row in rows
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from streamad.features.options import FeatureOptions
 from streamad.models.options import DetectorOptions
-from streamad.records.schema import Schema
+from streamad.records.batch import MISSING_CODE, OTHER_CODE
+from streamad.records.general import GeneralDecoder
+from streamad.records.schema import PayloadFormat, Schema
 
-_META = "snapshot.json"
+_META, _RECORDS = "snapshot.json", "labeled_records"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +53,9 @@ class Snapshot:
     """The share of anomalies that the head assumes before any label."""
     past: int = 0
     """How many of the n rows are of the time before the window."""
+    labeled_records: str = ""
+    """The labeled rows as JSON, a line each, in place of `labeled_numbers` and `labeled_codes`: `load` decodes them, which
+    takes a feed's process too long."""
 
     def save(self, directory: Path) -> None:
         """Write into an existing directory."""
@@ -59,6 +64,8 @@ class Snapshot:
             value = getattr(self, item.name)
             if isinstance(value, np.ndarray):
                 np.save(directory / f"{item.name}.npy", value, allow_pickle=False)
+            elif item.name == _RECORDS:
+                (directory / f"{_RECORDS}.ndjson").write_text(value, encoding="utf-8")
             else:
                 meta[item.name] = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
         (directory / _META).write_text(json.dumps(meta), encoding="utf-8")
@@ -75,6 +82,28 @@ class Snapshot:
         arrays = {
             item.name: np.load(directory / f"{item.name}.npy", allow_pickle=False)
             for item in fields(cls)
-            if item.name not in meta
+            if item.name not in {*meta, _RECORDS}
         }
-        return cls(**meta, **arrays)
+        snapshot = cls(**meta, **arrays)
+        if labeled := (directory / f"{_RECORDS}.ndjson").read_text(encoding="utf-8"):
+            numbers, codes = _decoded(labeled, snapshot.schema, snapshot.values)
+            return replace(snapshot, labeled_numbers=numbers, labeled_codes=codes)
+        return snapshot
+
+
+def _decoded(
+    labeled: str, schema: Schema, values: tuple[tuple[str, ...], ...]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Records as JSON, a line each, as numbers [m, N] and codes [m, C] of `values`."""
+    decoder = GeneralDecoder(schema, PayloadFormat(format="ndjson"))
+    known = [{value: code for code, value in enumerate(field)} for field in values]
+    read = [decoder.features(json.loads(line)) for line in labeled.split("\n")]
+    numbers = np.array([row for row, _, _ in read], np.float64)
+    codes = [
+        [
+            MISSING_CODE if text is None else code.get(text, OTHER_CODE)
+            for text, code in zip(row, known, strict=True)
+        ]
+        for _, row, _ in read
+    ]
+    return numbers, np.array(codes, np.int32)

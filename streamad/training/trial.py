@@ -197,14 +197,10 @@ def _scorer(artifact: Artifact, snapshot: Snapshot) -> Scorer:
 
 def _teach(champion: Scorer, snapshot: Snapshot) -> None:
     """Bring the champion's head up to date with the labels since, as it is in the feed."""
+    features = champion.features(snapshot.labeled_numbers, snapshot.labeled_codes)
     for row, event in enumerate(snapshot.labeled_events):
         verdict: Label = "anomaly" if snapshot.labeled_verdict[row] else "normal"
-        known = champion.lessons.get(event)
-        if known is not None and known.verdict == verdict:
-            continue
-        if known is not None:
-            champion.unlearn(known)
-        champion.learn(
-            snapshot.labeled_numbers[row : row + 1], snapshot.labeled_codes[row : row + 1], verdict
-        )
+        if champion.lessons.verdict(event) != verdict:
+            champion.unlearn(event)
+            champion.learn(event, features[row], verdict)
     champion.recalibrate()

@@ -68,9 +68,9 @@ def fitted(name, window, values, labels):
 
 def teach(scorer, labels):
     rows, verdict = labels
+    features = scorer.features(*rows)
     for row, anomaly in enumerate(verdict):
-        one = rows.take(slice(row, row + 1))
-        scorer.learn(*one, "anomaly" if anomaly else "normal")
+        scorer.learn(f"{row}", features[row], "anomaly" if anomaly else "normal")
     scorer.recalibrate()
 
 
