@@ -29,39 +29,52 @@ class Lesson(NamedTuple):
 
 
 class Lessons:
-    """What the head has learned, by event. Those of an artifact are made when they are asked for, as they may be many."""
+    """What the head has learned, by event: in a few arrays, since there may be many when a version goes."""
 
     def __init__(self, manifest: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        events, self._verdicts = manifest["labeled_events"], manifest["labeled_verdicts"]
-        self._features, self._sites = tensors["head.features"], tensors["head.sites"]
-        if not len(events) == len(self._verdicts) == len(self._features) == len(self._sites):
+        """Those that an artifact brings along. Raises `ValueError` where they are not as many as its labels."""
+        events = manifest["labeled_events"]
+        self._columns = (
+            tensors["head.features"],
+            tensors["head.sites"],
+            np.array(manifest["labeled_verdicts"], np.bool_),
+        )
+        if any(len(column) != len(events) for column in self._columns):
             message = "an artifact's labels are not as many as what the head learned of them"
             raise ValueError(message)
         self._rows = dict(zip(events, range(len(events)), strict=True))
-        self._since: dict[str, Lesson] = {}
+        self._end = len(events)
 
     def verdict(self, event: str) -> Label | None:
         """What the head was taught of an event, if anything."""
-        if event in self._since:
-            return self._since[event].verdict
         row = self._rows.get(event)
         return None if row is None else self._verdict(row)
 
     def add(self, event: str, lesson: Lesson) -> None:
         """Of an event that is not there."""
-        self._since[event] = lesson
+        row, self._rows[event] = self._end, self._end
+        if row == len(self._columns[0]):
+            features, sites, verdicts = (_twice_as_long(column) for column in self._columns)
+            self._columns = (features, sites, verdicts)
+        features, sites, verdicts = self._columns
+        features[row], sites[row], verdicts[row] = lesson.features, lesson.site, lesson.verdict == "anomaly"
+        self._end += 1
 
     def pop(self, event: str) -> Lesson | None:
         """The lesson of an event, if there is one; then it is gone."""
-        if event in self._since:
-            return self._since.pop(event)
         row = self._rows.pop(event, None)
         if row is None:
             return None
-        return Lesson(self._features[row], Site(*map(float, self._sites[row])), self._verdict(row))
+        features, sites, _ = self._columns
+        return Lesson(features[row], Site(*map(float, sites[row])), self._verdict(row))
 
     def _verdict(self, row: int) -> Label:
-        return "anomaly" if self._verdicts[row] else "normal"
+        return "anomaly" if self._columns[2][row] else "normal"
+
+
+def _twice_as_long(column: NDArray[Any]) -> NDArray[Any]:
+    """A copy with room for as many rows again, and for one at least."""
+    return np.concatenate([column, np.zeros((max(len(column), 1), *column.shape[1:]), column.dtype)])
 
 
 @dataclass(frozen=True, slots=True)

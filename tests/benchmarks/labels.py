@@ -35,6 +35,8 @@ from streamad.wiring.local import open_feed
 
 WARM_UP, BATCH, LATER = 10_240, 512, 10_240
 POOL, TRIED, NEIGHBOURS, SPARED = 10_000, 50, 10, 10
+KEPT = 10_000
+"""So many labels go into a version (`training.window.labeled`)."""
 
 
 def timed(owner, name, calls, without=()):
@@ -110,7 +112,9 @@ def main(labels, changes):
             return
         if not heads:
             heads[1, False] = learner.scorer.head.copy()
-        moment = learner.scorer.version, learner.scorer.labels_applied >= min(labels, 10_000)
+        version = learner.scorer.version
+        many = labels if version == 1 else min(labels, KEPT)
+        moment = version, learner.scorer.labels_applied >= many
         if moment[1] and moment not in heads:
             heads[moment] = learner.scorer.head
             if len(heads) == 2:  # by now there were attacks
