@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewTopic
 from kafka_topics import admin, delete_topics, led, produce
 from streamad_connectors.kafka.source import KafkaOptions, open_member, plugin
+from streamad_connectors.kafka.topic_id import Mark
 
 from streamad.ports import End, Idle, SourceContext
 
@@ -61,10 +62,14 @@ class Feed:
         """For a source's seek."""
         return {self.name(partition): {"offset": offset} for partition, offset in offsets.items()}
 
-    def commit(self, offsets, topic_id=""):
+    def mark(self, topic_id=None, partitions=1, *, anew=False):
+        """What is said beside offsets of the topic, or of another one with this id."""
+        return str(Mark(topic_id or self.topic_id(), anew, partitions))
+
+    def commit(self, offsets, mark=""):
         """As a member would that is gone by now."""
         consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": self.group})
-        places = [TopicPartition(self.topic, number, offset, topic_id) for number, offset in offsets.items()]
+        places = [TopicPartition(self.topic, number, offset, mark) for number, offset in offsets.items()]
         consumer.commit(offsets=places, asynchronous=False)
         consumer.close()
 
@@ -106,8 +111,11 @@ class Feed:
         (producer.commit_transaction if kept else producer.abort_transaction)()
 
     def places(self, blocks):
-        names = (block.position(row) for block in blocks for row in range(len(block)))
-        return sorted(name.removeprefix(f"{self.topic}/") for name in names)
+        return sorted(
+            f"{block.partition(row).removeprefix(f'{self.topic}/')}@{block.offsets[row]}"
+            for block in blocks
+            for row in range(len(block))
+        )
 
     def ends(self, blocks):
         """Up to where the partitions were read, by the last cursor of each."""

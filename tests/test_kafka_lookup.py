@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from kafka_broker import Broker
 from kafka_topics import admin, make_topics, produce
@@ -87,6 +87,16 @@ def test_what_was_aborted_and_the_ends_of_transactions_are_no_records(look):
     for offset in (4, 5, 7, 8, 9):
         with pytest.raises(InputError):
             look.until_known(offset)
+
+
+def test_a_position_in_a_topic_that_was_made_anew_is_of_no_record_of_another_one(look):
+    client = admin(look.broker)
+    topics = client.describe_topics(TopicCollection([look.topic]))
+    here = str(topics[look.topic].result(30).topic_id)[:8].replace("/", "_").replace("+", "-")
+    block = look.lookup.payload(f"{look.topic}/0~{here}@1")
+    assert block.payload(0) == b"b"
+    with pytest.raises(InputError, match=r" is a position in a topic of this name that was deleted$"):
+        look.lookup.payload(f"{look.topic}/0~elsewher@1")
 
 
 def test_a_position_elsewhere_is_of_no_record_but_one_in_a_new_partition_is(look):

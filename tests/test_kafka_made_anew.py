@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import processes
 import pytest
+from feeds import stored_alerts, write_kafka_config, write_log
 from kafka_broker import Broker
 from kafka_feed import STEADY, Feed, Polling, blocks_of, places, polled, some, wait_for
 from kafka_topics import committed, make_topics
 from streamad_connectors.kafka.sink import SharedPlaces
+from streamad_connectors.kafka.topic_id import Mark
 from structlog.testing import capture_logs
 
-from streamad.errors import InputError
+from streamad.errors import InputError, StateError
 from streamad.ports import Revoked
 from streamad.records.batch import Block
+from streamad.state.queries import Reader
 
 pytestmark = pytest.mark.kafka
 
@@ -40,7 +44,7 @@ def test_a_groups_offset_of_a_topic_that_was_deleted_is_no_place_in_the_one_that
     assert [entry["why"] for entry in logs if entry["event"] == "records_lost"] == [made_anew(one, 10)]
     with Polling(member):
         member.commit(SharedPlaces(member).offsets(blocks[-1].cursors))
-    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 101}, one.topic_id())
+    assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 101}, one.mark(anew=True))
 
 
 def test_where_the_topic_was_made_anew_reading_stops_unless_told_otherwise(feed):
@@ -62,7 +66,7 @@ def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(fe
     one = feed()
     one.produce([b"a"] * 20, partition=0)
     kept = blocks_of(one.replay())[-1][0]
-    assert kept == {one.name(0): {"offset": 20, "topic_id": one.topic_id()}}
+    assert kept == {one.name(0): {"offset": 20, "topic": one.mark()}}
     one.make_anew()
     one.produce([b"b"] * 30, partition=0)
     for source in (one.replay(), one.member(alone=True)):
@@ -74,7 +78,14 @@ def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(fe
     assert [offsets for _, offsets, _ in blocks_of(again)] == [[*range(30)]]
     alone = one.member(alone=True, on_lost="earliest")
     alone.seek(kept)
-    assert one.places(polled(alone, some(30))) == places(0, 0, 30)
+    found = polled(alone, some(30))
+    assert one.places(found) == places(0, 0, 30)
+    told_apart = f"{one.name(0)}~{one.topic_id()[:8].replace('/', '_').replace('+', '-')}@0"
+    assert found[0].position(0) == told_apart
+    alone.close()
+    later = one.member(alone=True)
+    later.seek({one.name(0): {**found[-1].cursors[one.name(0)], "offset": 0}})
+    assert polled(later, some(30))[0].position(0) == told_apart
 
 
 @pytest.fixture
@@ -99,7 +110,9 @@ def rows_of(one, found, topic_id):
     """Where the rows are that were read of the topic with this id."""
     blocks = [block for block in found if isinstance(block, Block)]
     return one.places(
-        block for block in blocks if {cursor["topic_id"] for cursor in block.cursors.values()} == {topic_id}
+        block
+        for block in blocks
+        if {Mark.of(cursor["topic"]).id for cursor in block.cursors.values()} == {topic_id}
     )
 
 
@@ -123,7 +136,7 @@ def test_a_topic_made_anew_while_a_member_reads_is_begun_anew_as_on_lost_says(fe
     assert lost in {made_anew(one, 20), made_anew(one, 100)}  # it may have taken them for the old one's
     with Polling(member):
         member.commit(SharedPlaces(member).offsets(found[-1].cursors))
-    assert before != one.told() == one.topic_id()
+    assert one.told() == one.mark(anew=True) != one.mark(before, anew=True)
 
 
 @pytest.mark.usefixtures("looked_at_often")
@@ -139,7 +152,7 @@ def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_star
         polled(member)
     member.close()
     assert (str(caught.value), committed(one.broker, one.group, one.topic)) == (said, {0: 20})
-    assert one.told() == before
+    assert one.told() == one.mark(before)
     for _ in range(2):
         with pytest.raises(InputError) as caught:
             one.member()
@@ -177,7 +190,7 @@ def test_a_topic_made_anew_is_read_whole_by_all_members_of_a_group_and_has_all_t
         wait_for(lambda: {*rows_of(one, a.found + b.found, now)} == {*every})
         wait_for(lambda: len(first.owned) == len(second.owned) == 1)
     assert committed(one.broker, one.group, one.topic) == {0: 0, 1: 0}
-    assert one.told() == now
+    assert one.told() == one.mark(partitions=2, anew=True)
 
 
 def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_path):
@@ -198,3 +211,28 @@ def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_pat
             wait_for(lambda: len(rows_of(one, reading.found, now)) == 30)
         assert rows_of(one, reading.found, now) == places(0, 0, 30)
         member.close()
+
+
+def test_a_state_directory_goes_on_with_a_topic_that_was_made_anew(tmp_path, feed):
+    one, lines = feed(), write_log(tmp_path, 3000)
+    source = {"brokers": one.broker.bootstrap, "topic": one.topic, "group": one.group}
+    config = write_kafka_config(tmp_path, source, training={"warm_up": {"records": 1000}})
+    state = config.with_suffix(".state")
+    one.produce(lines, partition=0)
+    for records, options in ((3000, ()), (6000, ("--set", "source.on_lost=earliest"))):
+        process = processes.start("run", config, *options, log=tmp_path / "run.log")
+        processes.wait_for(lambda records=records: records_in(state) == records, process)
+        assert processes.stop(process, 15)[0] == 0
+        one.make_anew()
+        one.produce(lines, partition=0)
+    generations = {alert["event_id"].partition("@")[0] for alert in stored_alerts(state)}
+    assert len(generations) == 2
+
+
+def records_in(state):
+    """How many records a state directory has met."""
+    try:
+        with Reader(state / "store.db") as reader:
+            return reader.counts().records
+    except StateError:  # not yet
+        return 0

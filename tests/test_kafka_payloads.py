@@ -77,6 +77,13 @@ def test_one_line_end_is_cut_off():
     assert got.faults == dict.fromkeys((4, 5), Rejection("empty", None, "an empty message"))
 
 
+def test_what_is_framed_stays_as_it_came():
+    short = b"\0\0\0\0\n"
+    got = block(FRAMED + b"\r\n", short)
+    assert payloads(got) == [FRAMED + b"\r\n", short]
+    assert {fault.reason for fault in got.faults.values()} == {"framed"}
+
+
 def test_what_can_be_no_record_says_why():
     long, framed_long = b'{"n": ' + b"1" * 5000 + b"}", FRAMED + b" " * 5000
     got = block(b'{"n":1}', None, b"", FRAMED, long, framed_long, b"\0\0\0\0", record_bytes=5000)

@@ -28,6 +28,7 @@ from pydantic import SecretStr
 from records_help import decoder
 from streamad_connectors.kafka import record_topic, replay
 from streamad_connectors.kafka.errands import commit_now
+from streamad_connectors.kafka.sink import SharedPlaces
 from structlog.testing import capture_logs
 
 from streamad.errors import InputError, UserError
@@ -105,7 +106,7 @@ def test_where_a_member_began_the_next_one_begins_too_though_nothing_was_committ
     one.produce([b"held"] * 7, partition=1)
     polled(first, some(16))
     assert committed(one.broker, one.group, one.topic) == began
-    assert one.told() == one.topic_id()
+    assert one.told() == one.mark(partitions=2)
     second = one.member(start=start)
     with Polling(second) as other:
         (revoked,) = polled(first, len)
@@ -203,6 +204,26 @@ def test_a_new_partition_is_read_from_its_beginning_whatever_start_says(feed):
     wait_for(lambda: 1 in end_offsets(one.broker, one.topic))
     one.produce([b"a"] * 5, partition=1)
     assert one.places(polled(member, some(5))) == places(1, 5)
+
+
+@pytest.mark.parametrize("start", ["latest", "committed"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_partition_that_came_while_nobody_read_is_read_from_its_beginning(feed, alone, start):
+    one = feed()
+    one.produce([b"a"] * 3, partition=0)
+    first = one.member(alone=alone)
+    blocks = polled(first, lambda blocks: one.ends(blocks) == {0: 3})
+    if not alone:
+        with Polling(first):
+            first.commit(SharedPlaces(first).offsets(blocks[-1].cursors))
+    first.close()
+    client = admin(one.broker)
+    client.create_partitions([NewPartitions(one.topic, 2)])[one.topic].result(SECONDS)
+    wait_for(lambda: 1 in end_offsets(one.broker, one.topic))
+    one.produce([b"a"] * 5, partition=1)
+    second = one.member(alone=alone, start=start)
+    second.seek(blocks[-1].cursors)
+    assert one.places(polled(second, some(5))) == places(1, 5)
 
 
 def test_seek_goes_back_to_the_positions_named_and_else_to_where_it_began(feed):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from streamad.state.labels import LabelChange, Verdict
 
 
-_PLACE = re.compile(r"(.*)[:@](\d{1,18})", re.DOTALL | re.ASCII)
-"""A position: partition, separator, offset."""
+_PLACE = re.compile(r"(.*[:@])(\d{1,18})", re.DOTALL | re.ASCII)
+"""A position: partition with its separator, offset."""
 
 
 class LabelBook:
@@ -34,7 +34,7 @@ class LabelBook:
 
     def __init__(self, feed: str, decoder: Decoder, delay: int | None, keep: int) -> None:
         self._feed, self._decoder, self._delay, self._keep = feed, decoder, delay, keep
-        self._waiting: dict[str, set[int]] = defaultdict(set)  # partition -> offsets
+        self._waiting: dict[str, set[int]] = defaultdict(set)  # partition with its separator -> offsets
         self._due: dict[str, tuple[int, LabelChange]] = {}  # event -> (record number, change)
         self._verdicts: dict[str, Verdict] = {}
         self._counts: Counter[Verdict] = Counter()  # of those
@@ -61,7 +61,7 @@ class LabelBook:
         return [
             self._met(batch, row, wanted)
             for partition in batch.block.cursors
-            if (wanted := self._waiting.get(partition))
+            if (wanted := self._waiting.get(f"{partition}{batch.block.separator}"))
             for row in self._rows_met(batch, partition, wanted)
         ]
 

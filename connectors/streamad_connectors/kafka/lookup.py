@@ -45,8 +45,10 @@ class KafkaLookup:
         place = place_of(self._topic.name, position)
         if place is None:
             raise InputError(f"{position} is no position in topic {self._topic.name}")
+        if place.generation and not self._may_be(place.generation):
+            raise InputError(f"{position} is a position in a topic of this name that was deleted")
         try:
-            message = self._message(*place)
+            message = self._message(place.partition, place.offset)
         except KafkaException as failed:
             error = failed.args[0]
             meant = streamad_error(error, f"looking for {position}", self._topic.connection.events)
@@ -64,6 +66,10 @@ class KafkaLookup:
     @property
     def _consumer(self) -> Consumer:
         return self._topic.connection.client
+
+    def _may_be(self, generation: str) -> bool:
+        self._topic.id.ask()
+        return self._topic.id.may_be(generation)
 
     def _message(self, number: int, offset: int) -> Message | None:
         if offset >= self._end(number, offset):

@@ -45,6 +45,7 @@ def go_over(
         if member is not None and stop:
             # Brokers delete a group's offsets with their topic: who is started next is to be stopped by these, too.
             now.commit(member, known, topic_id)
+        now.id.anew |= not stop
         offsets = {
             number: now.offset_instead(number, offset, topic_id)
             for number, offset in known.items()

@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import Message
 
 from streamad.records.batch import MISSING_TIME, Block, Rejection
+from streamad_connectors.kafka.topic_id import GENERATION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,16 +35,32 @@ def partition_name(topic: str, number: int) -> str:
     return f"{topic}/{number}"
 
 
-def place_of(topic: str, position: str) -> tuple[int, int] | None:
-    """The partition's number and the offset of a position, None for one that is not in the topic."""
-    found = re.fullmatch(rf"{re.escape(topic)}/(\d{{1,9}})@(\d{{1,18}})", position, re.ASCII)
-    return None if found is None else (int(found[1]), int(found[2]))
+class Place(NamedTuple):
+    """Where in a topic a record is."""
+
+    partition: int
+    offset: int
+    generation: str = ""
+    """As in `TopicId.generation`."""
+
+
+def place_of(topic: str, position: str) -> Place | None:
+    """The place that a position names, None for one that is not in the topic."""
+    generation = rf"(?:~[\w-]{{{GENERATION}}})?"
+    found = re.fullmatch(rf"{re.escape(topic)}/(\d{{1,9}})({generation})@(\d{{1,18}})", position, re.ASCII)
+    return None if found is None else Place(int(found[1]), int(found[3]), found[2])
 
 
 def block_of(
-    topic: str, messages: Sequence[Message], ends: Mapping[int, int], record_bytes: int, beside: Beside
+    topic: str,
+    messages: Sequence[Message],
+    ends: Mapping[int, int],
+    record_bytes: int,
+    beside: Beside,
+    *,
+    generation: str = "",
 ) -> Block:
-    """A block of n messages without errors, those of a partition in order.
+    """A block of n messages without errors, those of a partition in order; see `Place.generation`.
 
     `ends` says of partitions, by number, up to which offset nobody will read anything more: past the last message,
     and past what was aborted behind it. A partition may be named that has no messages here.
@@ -62,9 +79,10 @@ def block_of(
         ends=ends_of_values,
         offsets=offsets,
         parts=parts,
-        separator="@",
+        separator=f"{generation}@",
         beside=_beside(messages, beside),
     )
+    _find_framed(block)
     _trim(block)
     _find_faults(block, messages, record_bytes)
     return block
@@ -107,9 +125,16 @@ def _header(message: Message, name: str) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
+def _find_framed(block: Block) -> None:
+    framed = np.flatnonzero(block.ends - block.starts >= _FRAME_BYTES)
+    for row in framed[block.data[block.starts[framed]] == 0].tolist():
+        block.faults[row] = framing(block.payload(row))
+
+
 def _trim(block: Block) -> None:
-    """Cut one line end off each payload, where a producer sends the lines of a file with it."""
+    """Cut one line end off each payload without a fault, where a producer sends the lines of a file with it."""
     rows = np.flatnonzero(block.ends > block.starts)
+    rows = rows[~np.isin(rows, list(block.faults))]
     for byte in (_NEWLINE, _RETURN):
         rows = rows[block.data[block.ends[rows] - 1] == byte]
         block.ends[rows] -= 1
@@ -122,10 +147,7 @@ def _find_faults(block: Block, messages: Sequence[Message], record_bytes: int) -
         tombstone = messages[row].value() is None
         block.faults[row] = Rejection("empty", None, "a tombstone" if tombstone else "an empty message")
     for row in np.flatnonzero(lengths > record_bytes).tolist():
-        block.faults[row] = Rejection("too_long", None, f"{lengths[row]} bytes")
-    framed = np.flatnonzero(lengths >= _FRAME_BYTES)
-    for row in framed[block.data[block.starts[framed]] == 0].tolist():
-        block.faults[row] = framing(block.payload(row))
+        block.faults.setdefault(row, Rejection("too_long", None, f"{lengths[row]} bytes"))
 
 
 def is_framed(payload: bytes) -> bool:

@@ -72,11 +72,13 @@ class RecordTopic:
     beside: Beside
 
     def block(self, messages: Sequence[Message], ends: Mapping[int, int]) -> Block:
-        """See `block_of`. Where the topic's id is known, cursors have it as ``topic_id``."""
-        block = block_of(self.name, messages, ends, self.record_bytes, self.beside)
-        if self.id.known is not None:
+        """See `block_of`. Cursors say as ``topic`` of which one they are (`Mark`)."""
+        block = block_of(
+            self.name, messages, ends, self.record_bytes, self.beside, generation=self.id.generation
+        )
+        if mark := self.id.mark(self.id.known):
             for cursor in block.cursors.values():
-                cursor["topic_id"] = self.id.known
+                cursor["topic"] = mark
         return block
 
     def place(self, partition: int, offset: int) -> TopicPartition:
@@ -100,7 +102,7 @@ class RecordTopic:
     def group_place(self, partition: int) -> TopicPartition:
         """The group's offset in a partition, below 0 where it has none; waits for what is pending.
 
-        Its metadata is the id of the topic that it was committed for.
+        Its metadata is the mark of the topic that it was committed for.
         """
         with kafka_errors("asking for the group's offsets", self.connection.events):
             return self.connection.client.committed([self.place(partition, 0)], ASK_SECONDS)[0]
@@ -112,12 +114,12 @@ class RecordTopic:
         """
         found: dict[int, int] = {}
         for name, cursor in positions.items():
-            number, offset = int(name.rpartition("/")[2]), int(cursor["offset"])
-            topic_id = cursor.get("topic_id")
-            if not self.id.is_another(topic_id):
+            number, offset, mark = int(name.rpartition("/")[2]), int(cursor["offset"]), cursor.get("topic")
+            self.id.heed(mark)
+            if not self.id.is_another(mark):
                 found[number] = offset
             elif alone:
-                found[number] = self.offset_instead(number, offset, topic_id)
+                found[number] = self.offset_instead(number, offset, mark)
         return found
 
     def first_offset(self, partition: int, *, keep: bool) -> int:
@@ -148,7 +150,8 @@ class RecordTopic:
 
         Raises `RegroupedError` where the group does not take it now, else `UserError` and `WorldError`.
         """
-        places = [TopicPartition(self.name, *place, topic_id or "") for place in offsets.items()]
+        mark = self.id.mark(topic_id)
+        places = [TopicPartition(self.name, *place, mark) for place in offsets.items()]
         try:
             if places:
                 commit_now(member, places)
@@ -162,7 +165,9 @@ class RecordTopic:
 
         Raises `InputError` where only the group's offset was to be taken.
         """
-        if partition not in self.partitions:  # its records came while we were reading
+        if partition not in self.partitions or self.id.is_new(
+            partition
+        ):  # all its records are new to the feed
             return OFFSET_BEGINNING
         if self.start == "committed":
             raise InputError(
@@ -179,20 +184,22 @@ class RecordTopic:
         with kafka_errors(f"asking topic {self.name} for {moment}", self.connection.events):
             return self.connection.client.offsets_for_times([asked], ASK_SECONDS)[0].offset
 
-    def offset_instead(self, partition: int, lost: int, topic_id: str | None) -> int:
+    def offset_instead(self, partition: int, lost: int, mark: str | None) -> int:
         """Where to go on in a partition that does not hold the offset `lost`; a warning tells of it.
 
         It says how many offsets are passed over, nearly all of them records, where that is known. The offset is one of the
-        topic with this id, if known: another one may have its name by now. Raises `InputError` where `on_lost` is to stop.
+        topic with this mark or id, if known: another one may have its name by now, whose records positions then tell from those
+        of the old one. Raises `InputError` where `on_lost` is to stop.
         """
         self.id.ask()
         first, end = self.bounds(partition)
-        anew = self.id.is_another(topic_id)
+        anew = self.id.is_another(mark)
         topic = "the topic was deleted and made anew since then, and" if anew else "the topic"
         name = partition_name(self.name, partition)
         what = f"{name}@{lost} is to be read next, but {topic} holds {first} up to {end} there"
         if self.on_lost == "stop":
             raise InputError(f"{what}; source.on_lost: earliest or latest would go on with these")
+        self.id.anew |= anew
         going_on = first if self.on_lost == "earliest" else end
         passed = None if anew or going_on < lost else going_on - lost
         _log.warning("records_lost", records=passed, why=what, going_on_at=going_on)
@@ -216,19 +223,18 @@ class RecordTopic:
             known = asking.client.committed(places, ASK_SECONDS)
         except KafkaException:  # who joins the group hears why
             return
-        instead = [
-            TopicPartition(
-                self.name,
-                place.partition,
-                self.offset_instead(place.partition, place.offset, place.metadata),
-                self.id.known or "",
-            )
+        for place in known:
+            self.id.heed(place.metadata)
+        instead = {
+            place.partition: self.offset_instead(place.partition, place.offset, place.metadata)
             for place in known
             if place.offset >= 0 and self.id.is_another(place.metadata)
-        ]
+        }
         if instead:
+            mark = self.id.mark(self.id.known)
+            places = [TopicPartition(self.name, number, offset, mark) for number, offset in instead.items()]
             with suppress(KafkaException):  # refused in a group that has members: these have done it
-                asking.client.commit(offsets=instead, asynchronous=False)
+                asking.client.commit(offsets=places, asynchronous=False)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """(offset of the first record, the offset behind all that may be read) of a partition."""

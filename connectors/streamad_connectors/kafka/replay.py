@@ -59,11 +59,12 @@ class KafkaReplay:
         offset = self._topic.start_offset(number)
         return end if offset == OFFSET_END else offset
 
-    def _within(self, number: int, offset: int, topic_id: str | None) -> int:
+    def _within(self, number: int, offset: int, mark: str | None) -> int:
         first, end = self._bounds[number]
-        if first <= offset <= end and not self._topic.id.is_another(topic_id):
+        self._topic.id.heed(mark)
+        if first <= offset <= end and not self._topic.id.is_another(mark):
             return offset
-        return self._topic.offset_instead(number, offset, topic_id)
+        return self._topic.offset_instead(number, offset, mark)
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle | End:
         """See `streamad.ports.Source.poll`."""
@@ -87,7 +88,7 @@ class KafkaReplay:
                 raise InputError(
                     f"{name} was read up to {cursor['offset']}, and is no partition of the topic now"
                 )
-            offsets[number] = self._within(number, cursor["offset"], cursor.get("topic_id"))
+            offsets[number] = self._within(number, cursor["offset"], cursor.get("topic"))
         self._spans = [_Span(n, self._starts[n], offset, self._bounds[n][1]) for n, offset in offsets.items()]
         self._ahead, self._bytes, self._current = [], 0, -1
 

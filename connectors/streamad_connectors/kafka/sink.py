@@ -150,9 +150,9 @@ class KafkaSink:
 
 
 def _place(partition: str, cursor: Cursor) -> TopicPartition:
-    """The offset, with the topic's id as its metadata, if that is known."""
+    """The offset, with the topic's mark as its metadata."""
     topic, _, number = partition.rpartition("/")
-    return TopicPartition(topic, int(number), int(cursor["offset"]), cursor.get("topic_id", ""))
+    return TopicPartition(topic, int(number), int(cursor["offset"]), cursor.get("topic", ""))
 
 
 def open_sink(

@@ -156,7 +156,7 @@ def _topic(options: KafkaOptions, context: SourceContext, connection: Connection
     return RecordTopic(
         connection=connection,
         name=options.topic,
-        id=TopicId(options, context.folder, options.topic),
+        id=TopicId(options, context.folder, options.topic, len(partitions)),
         group=group_of(options, context),
         start=options.start,
         on_lost=options.on_lost,

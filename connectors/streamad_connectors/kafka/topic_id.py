@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -19,21 +20,84 @@ _SECONDS = 5.0
 _LOOK_SECONDS = 5.0
 """How often it is asked beside the reading, and so for how long another topic can be taken for the one that was read."""
 
+GENERATION = 8
+"""So many letters of an id tell topics of one name apart in positions."""
+
+_IN_NAMES = str.maketrans("+/", "-_")
+"""Ids are spelled in base64, which has letters that positions have elsewhere."""
+
 _NONE = "AAAAAAAAAAAAAAAAAAAAAA"
 """What brokers say that know no ids."""
+
+
+_MARK = re.compile(r"([\w+/-]*)(~?)(?::(\d{1,9}))?", re.ASCII)
+
+
+class Mark(NamedTuple):
+    """What a cursor, or the metadata of the group's offset, says of the topic that it is of."""
+
+    id: str | None = None
+    anew: bool = False
+    """Whether the feed has read another topic of this name before."""
+    partitions: int | None = None
+    """How many the topic had when the feed began with it; those that came later are new."""
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """The mark that was written so; nothing is known where it is of somebody else."""
+        found = _MARK.fullmatch(text or "")
+        if found is None:
+            return cls()
+        return cls(found[1] or None, bool(found[2]), int(found[3]) if found[3] else None)
+
+    def __str__(self) -> str:
+        count = "" if self.partitions is None else f":{self.partitions}"
+        return f"{self.id or ''}{'~' * self.anew}{count}"
 
 
 class TopicId:
     """The id of the topic that is read. A cursor, and the group's offset, say of which one they are."""
 
-    def __init__(self, options: KafkaClient, folder: Path, name: str) -> None:
-        """Connects when it is asked for."""
+    def __init__(self, options: KafkaClient, folder: Path, name: str, partitions: int) -> None:
+        """Of a topic that has so many partitions now. Connects when it is asked for."""
         self._options, self._folder, self._name = options, folder, name
         self._admin: Connection[AdminClient] | None = None
         self._answer: Future[Any] | None = None
         self._asked_at = time.monotonic()
         self.known: str | None = None
         """As the brokers said last."""
+        self.anew = False
+        """Whether the feed has read another topic of this name before: offsets alone would name two records alike."""
+        self.begun_with = partitions
+        """How many there were when the feed began with the topic, as far as is known."""
+
+    def mark(self, topic_id: str | None) -> str:
+        """What is to be said beside an offset of the topic with this id; nothing where that is not known."""
+        return str(Mark(topic_id, self.anew, self.begun_with)) if topic_id else ""
+
+    @property
+    def generation(self) -> str:
+        """What positions have before their offset, where offsets alone would name two records alike."""
+        return self._generation if self.anew else ""
+
+    def may_be(self, generation: str) -> bool:
+        """Whether the topic that there is has this generation in positions, or is not known."""
+        return self.known is None or generation == self._generation
+
+    @property
+    def _generation(self) -> str:
+        return f"~{self.known[:GENERATION].translate(_IN_NAMES)}" if self.known else ""
+
+    def heed(self, text: str | None) -> None:
+        """Take from what was said beside an offset what it tells of the topic that there is."""
+        mark = Mark.of(text)
+        self.anew |= mark.anew and mark.id == self.known
+        if mark.partitions is not None:
+            self.begun_with = min(mark.partitions, self.begun_with)
+
+    def is_new(self, partition: int) -> bool:
+        """Whether a partition came after the feed began with the topic."""
+        return partition >= self.begun_with
 
     def ask(self) -> None:
         """Ask the brokers. Where they do not say, what was known stays: who reads on hears why."""
@@ -61,6 +125,7 @@ class TopicId:
             told = str(answer.result().topic_id)
             self.known = None if told == _NONE else told
 
-    def is_another(self, told: str | None) -> bool:
-        """Whether what says this id of itself is of a topic that was deleted; not where an id is not known."""
+    def is_another(self, text: str | None) -> bool:
+        """Whether what has this id or mark is of a topic that was deleted; not where an id is not known."""
+        told = Mark.of(text).id
         return bool(told and self.known) and told != self.known
