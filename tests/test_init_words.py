@@ -38,6 +38,22 @@ CASES = {
     "true and false are a boolean": ("x", cycle("True", "false"), "boolean"),
     "nothing but true is a boolean": ("x", ["true"] * N, "boolean"),
     "nothing but yes may be any word": ("x", ["yes"] * N, "categorical"),
+    "nearly all 0 and 1 beside other numbers is a count": (
+        "x",
+        shuffled(["0"] * 390 + ["1"] * 6 + ["2", "2", "17", "300"]),
+        "numeric",
+    ),
+    "so it is with one other number, or with marks too": (
+        "x",
+        shuffled(["0"] * 389 + ["1"] * 6 + ["2"] * 2 + ["-"] * 3),
+        "numeric",
+    ),
+    "nearly all 0 and 1 beside marks is a boolean": ("x", shuffled(["0", "1"] * 198 + ["-"] * 4), "boolean"),
+    "a number among many words of truth is a bad value": (
+        "x",
+        shuffled(["true", "false"] * 198 + ["7"] * 4),
+        "boolean",
+    ),
     "many integers are a number": ("x", cycle(*range(50)), "numeric"),
     "ten small integers are counts": ("x", cycle(*range(10)), "numeric"),
     "integers of one length that repeat are codes": ("x", cycle(200, 301, 404, 500), "categorical"),

@@ -233,9 +233,10 @@ def _feature(each: _Field) -> Verdict:
     if not each.present:
         return "ignore", "no value in the sample"
     numbers = [value for value in each.counts if is_number(value)]
-    if _is_boolean(each):
+    numeric = each.share(numbers) >= MAJORITY
+    if _is_boolean(each) and not (numeric and _beyond_one(numbers)):
         return "boolean", _spelled(each)
-    if each.share(numbers) >= MAJORITY:
+    if numeric:
         return _number(each, numbers)
     return _text(each)
 
@@ -249,6 +250,11 @@ def _is_boolean(each: _Field) -> bool:
     no = [value for value, word in words.items() if word in FALSE_WORDS]
     enough = each.present >= _FEW or not set(words.values()) <= {"0", "1"}
     return bool(yes and no) and enough and each.share(yes + no) >= MAJORITY
+
+
+def _beyond_one(numbers: list[str]) -> bool:
+    """Whether there are other numbers than 0 and 1."""
+    return not {"0", "1"} >= set(numbers)
 
 
 def _number(each: _Field, numbers: list[str]) -> Verdict:
@@ -265,9 +271,10 @@ def _number(each: _Field, numbers: list[str]) -> Verdict:
 
 
 def _category_of_integers(each: _Field, numbers: list[str]) -> str:
-    """Why integers are names of things, or nothing where they are amounts."""
+    """Why integers are names of things, or nothing where they are amounts, as nearly all 0 and 1 beside others are."""
     distinct = len(numbers)
-    if not all(value.lstrip("+-").isdigit() for value in numbers) or distinct < 2:
+    whole = all(value.lstrip("+-").isdigit() for value in numbers)
+    if not whole or distinct < 2 or (_is_boolean(each) and _beyond_one(numbers)):
         return ""
     if distinct <= 3 and each.present >= 10 * distinct:
         return f"{distinct} integers"
