@@ -17,6 +17,7 @@ from streamad.learning.labels import LabelBook
 from streamad.ports import GivenLabel, Promoted
 from streamad.runtime.follower import Follower
 from streamad.runtime.published import Published
+from streamad.runtime.tutor import Tutor
 from streamad.state.artifacts import read_files
 
 LINES = generate_lines(5, 0, 2100, anomaly_share=0.05).splitlines()
@@ -59,16 +60,24 @@ def labels(live):
     ]
 
 
-class One:
-    """A scorer, told of one thing after another."""
+def tutor(feed, published, folder):
+    """A trainer that is active, and finds no records."""
+    publisher = SimpleNamespace(wait_until_active=lambda _: True, complete=None)
+    lookup = SimpleNamespace(payload=lambda _: None)
+    return Tutor(feed, published, publisher, lookup, folder, new_schema=False)
 
-    def __init__(self, live, folder):
+
+class One:
+    """A scorer or a trainer, told of one thing after another."""
+
+    def __init__(self, live, folder, role="scorer"):
         self.clock, self.coming = Clock(), []
         config = live.feed.config
         book = LabelBook(FEED, live.feed.decoder, None, 100)
         feed = replace(live.feed, book=book, clock=self.clock)
         updates = SimpleNamespace(poll=lambda: [self.coming.pop(0)] if self.coming else [])
-        self.follower = Follower(feed, Published(updates, folder, FEED, config.schema_))
+        published = Published(updates, folder, FEED, config.schema_)
+        self.follower = Follower(feed, published) if role == "scorer" else tutor(feed, published, folder)
 
     def told(self, *news):
         """Each by a look of its own."""
@@ -106,3 +115,12 @@ def test_labels_that_never_come_are_waited_for_half_a_minute(live, tmp_path, ver
     assert [
         (log["version"], log["count"]) for log in logs if log["event"] == "labels_of_version_missing"
     ] == [(1, 1)]
+
+
+@pytest.mark.parametrize("role", ["scorer", "trainer"])
+def test_labels_that_wait_for_their_record_are_counted_until_it_comes(live, tmp_path, labels, role):
+    bare = GivenLabel(3, {"event_id": f"{FEED}/t/0@3", "label": "normal", "record": None})
+    one = One(live, tmp_path, role).told(*labels, bare)
+    assert one.follower.status()["labels"] == {"anomaly": 2, "normal": 1, "waiting": 1}
+    one.told(GivenLabel(4, bare.label | {"record": labels[0].label["record"], "completes": 3}))
+    assert one.follower.status()["labels"] == {"anomaly": 2, "normal": 2, "waiting": 0}

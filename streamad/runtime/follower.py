@@ -82,7 +82,11 @@ class Follower(InForce):
 
     def status(self) -> dict[str, Any]:
         """See `InForce.status`; also why the newest promoted version does not score."""
-        return {**super().status(), "unfit": self._unfit.reason if self._unfit else None}
+        return {
+            **super().status(),
+            "labels": self._published.counts(self._feed.book),
+            "unfit": self._unfit.reason if self._unfit else None,
+        }
 
     @property
     def labels_applied(self) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from streamad.learning.labels import LabelBook
     from streamad.records.schema import Schema
     from streamad.state.artifacts import Artifact
     from streamad.state.labels import LabelChange
@@ -68,6 +69,10 @@ class Published:
     def incomplete(self) -> Mapping[str, GivenLabel]:
         """Of `PublishedNews.incomplete` those that still need their record, by event."""
         return self._given.incomplete
+
+    def counts(self, book: LabelBook) -> dict[str, int]:
+        """See `LabelBook.counts`, whose labels come with their record in a cluster: those that wait are here."""
+        return {**book.counts(), "waiting": len(self.incomplete)}
 
     def news(self) -> PublishedNews:
         """What is new. Of several promotions only the newest counts, of several references and requests too."""

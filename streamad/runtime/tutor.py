@@ -113,7 +113,11 @@ class Tutor(Learner):
 
     def status(self) -> dict[str, Any]:
         """See `Learner.status`; also the labels whose record is nowhere."""
-        return {**super().status(), "labels_without_record": self._completion.lost}
+        return {
+            **super().status(),
+            "labels": self._published.counts(self._feed.book),
+            "labels_without_record": self._completion.lost,
+        }
 
     def _answer(self, news: PublishedNews) -> None:
         self._completion.add(news.incomplete)
