@@ -30,7 +30,7 @@ from streamad.runtime import watch as watching
 from streamad.runtime.breaker import PartitionBreaker
 from streamad.runtime.health import Health, Verdict
 from streamad.runtime.heartbeat import ShownPulse
-from streamad.runtime.metrics import METRICS
+from streamad.runtime.metrics import METRICS, Exposition
 from streamad.runtime.options import LimitOptions
 from streamad.runtime.systemd import Notifier
 from streamad.runtime.watch import Watch
@@ -149,9 +149,10 @@ def test_the_pages_follow_a_daemon_from_its_start_to_its_first_model(tmp_path):
         assert ask(port, "/healthz") == (200, "ok\n")
         found = numbers(ask(port, "/metrics")[1])
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    # of a source that cannot tell, and of a feed that has not drifted
+    # of a source that cannot tell, of a feed that has not drifted, and of a cluster
     silent = {"streamad_poll_age_seconds", "streamad_lag_records", "streamad_drift_alarms_total"}
-    known = {metric.name for metric in METRICS} - silent | {"streamad_healthy", "streamad_ready"}
+    others = silent | {"streamad_trainer_records_total"}
+    known = {metric.name for metric in METRICS} - others | {"streamad_healthy", "streamad_ready"}
     assert {name for name, _ in found} == known
     assert found["streamad_records_total", "scored"] == 2500
     assert found["streamad_records_total", "rejected"] == 10
@@ -160,6 +161,21 @@ def test_the_pages_follow_a_daemon_from_its_start_to_its_first_model(tmp_path):
     assert found["streamad_threshold", ""] == pytest.approx(0.05, rel=0.2)
     assert (found["streamad_transactions_aborted_total", ""], found["streamad_training", ""]) == (0, 0)
     assert 0 < found["streamad_commit_seconds", ""] < SECONDS > found["streamad_commit_age_seconds", ""] >= 0
+
+
+def test_a_trainer_of_a_cluster_commits_nothing_and_its_numbers_say_so():
+    watch = Watch(120, NOBODY)
+    status = SCORING | {"scored": 90, "rejected": 3, "alerts": 5, "muted": 1, "in_flight": 7}
+    sink = {"transactions": 4, "aborted": 0, "last_ms": 1.0, "committed_at": time.monotonic()}
+    source = {"polled_at": time.monotonic(), "lag": {"p0": 6}}
+    watch.status = status | {"sink": sink, "source": source, "trainer": True, "training": True}
+    found = numbers(Exposition(watch).text().decode())
+    names = {"records_held", "model_version", "poll_age_seconds", "lag_records", "training"}
+    assert {name for name, _ in found} == {
+        f"streamad_{name}" for name in names | {"healthy", "ready", "trainer_records_total"}
+    }
+    records = {outcome: number for (name, outcome), number in found.items() if "trainer" in name}
+    assert records == {"scored": 90, "rejected": 3}
 
 
 def test_the_readme_names_every_number():

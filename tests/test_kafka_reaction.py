@@ -203,11 +203,11 @@ def shown(waits):
 
 
 def scored(running, name):
-    """How many records a process has committed, as its metrics tell."""
+    """How many records a trainer has read, as its metrics tell."""
     if (found := re.search(r'"port": (\d+)', running.said(name))) is None:
         return 0
     _, text = ask(int(found[1]), "/metrics")
-    number = re.search(r'^streamad_records_total{outcome="scored"} (.*)$', text, re.MULTILINE)
+    number = re.search(r'^streamad_trainer_records_total{outcome="scored"} (.*)$', text, re.MULTILINE)
     return float(number[1]) if number else 0
 
 

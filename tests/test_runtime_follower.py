@@ -124,3 +124,8 @@ def test_labels_that_wait_for_their_record_are_counted_until_it_comes(live, tmp_
     assert one.follower.status()["labels"] == {"anomaly": 2, "normal": 1, "waiting": 1}
     one.told(GivenLabel(4, bare.label | {"record": labels[0].label["record"], "completes": 3}))
     assert one.follower.status()["labels"] == {"anomaly": 2, "normal": 2, "waiting": 0}
+
+
+@pytest.mark.parametrize("role", ["scorer", "trainer"])
+def test_a_trainer_says_that_it_is_one_in_numbers(live, tmp_path, role):
+    assert One(live, tmp_path, role).follower.status().get("trainer", False) == (role == "trainer")

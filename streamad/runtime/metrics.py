@@ -53,20 +53,29 @@ def _outcomes(status: Status, _now: float) -> dict[str, int] | None:
     return {name: status[name] for name in ("scored", "rejected")} if "scored" in status else None
 
 
-METRICS = (
+_COMMITTED = (
     Metric("streamad_records_total", "Records committed, by what became of them.", _outcomes, "outcome"),
-    Metric("streamad_records_held", "Records held back until there is a model.", _at("held")),
     Metric("streamad_records_in_flight", "Records scored and not yet committed.", _at("in_flight")),
     Metric("streamad_alerts_total", "Alerts committed.", _at("alerts")),
     Metric("streamad_alerts_muted_total", "Alerts committed that are muted.", _at("muted")),
-    Metric("streamad_model_version", "The version that scores.", _at("version")),
-    Metric("streamad_threshold", "The p-value under which a record is an alert.", _at("threshold")),
-    Metric("streamad_labels", "Labels in force, and those that wait for their record.", _at("labels"), "verdict"),
-    Metric("streamad_labels_applied_total", "Changes of labels applied.", _at("labels_applied")),
     Metric("streamad_transactions_total", "Commits made since the start.", _at("sink", "transactions")),
     Metric("streamad_transactions_aborted_total", "Commits rolled back since the start.", _at("sink", "aborted")),
     Metric("streamad_commit_seconds", "What the last commit took.", _at("sink", "last_ms", scale=1e-3)),
     Metric("streamad_commit_age_seconds", "Time since the last commit.", _since("sink", "committed_at")),
+)  # fmt: skip
+"""Of who commits what it scores, as all do but a cluster's trainer."""
+
+_READ = (
+    Metric("streamad_trainer_records_total", "Records the trainer read, by what became of them.", _outcomes, "outcome"),
+)  # fmt: skip
+"""Of a cluster's trainer, in their place."""
+
+_OF_ALL = (
+    Metric("streamad_records_held", "Records held back until there is a model.", _at("held")),
+    Metric("streamad_model_version", "The version that scores.", _at("version")),
+    Metric("streamad_threshold", "The p-value under which a record is an alert.", _at("threshold")),
+    Metric("streamad_labels", "Labels in force, and those that wait for their record.", _at("labels"), "verdict"),
+    Metric("streamad_labels_applied_total", "Changes of labels applied.", _at("labels_applied")),
     Metric("streamad_poll_age_seconds", "Time since the source was last asked.", _since("source", "polled_at")),
     Metric("streamad_lag_records", "Records known to lie behind the last commit.", _at("source", "lag"), "partition"),
     Metric("streamad_drift_alarms_total", "Drifts of the feed, by field.", _at("drift", "alarms"), "field"),
@@ -74,6 +83,8 @@ METRICS = (
     Metric("streamad_failed_trainings", "Trainings that failed since the last good one.", _at("failed_trainings")),
     Metric("streamad_training_seconds_total", "What good trainings took since the start.", _at("training_seconds")),
 )  # fmt: skip
+
+METRICS = (*_COMMITTED, *_READ, *_OF_ALL)
 """Those of which the status of a process says nothing are left out."""
 
 
@@ -94,7 +105,7 @@ class Exposition:
         verdict, status, now = self._watch.verdict, self._watch.status or {}, time.monotonic()
         yield GaugeMetricFamily("streamad_healthy", "Whether /healthz answers 200.", not verdict.red)
         yield GaugeMetricFamily("streamad_ready", "Whether /readyz answers 200.", not verdict.unready)
-        for metric in METRICS:
+        for metric in (*(_READ if status.get("trainer") else _COMMITTED), *_OF_ALL):
             found = metric.read(status, now)
             if found is not None:
                 yield _family(metric, found)

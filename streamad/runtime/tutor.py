@@ -112,9 +112,10 @@ class Tutor(Learner):
         return rate and rate / share
 
     def status(self) -> dict[str, Any]:
-        """See `Learner.status`; also the labels whose record is nowhere."""
+        """See `Learner.status`; also the labels whose record is nowhere, and that nothing is committed here."""
         return {
             **super().status(),
+            "trainer": True,
             "labels": self._published.counts(self._feed.book),
             "labels_without_record": self._completion.lost,
         }
