@@ -23,7 +23,6 @@ try:    streamad demo
 
 exit codes: 0 done, 1 a bug in streamad, 2 wrong input, 3 the world (disk, broken feed, stale), 130 stopped at once"""
 
-
 _SEEDS = 1 << 32
 
 
@@ -111,7 +110,8 @@ def _command(
     sub.set_defaults(command_function=function)
     if config:
         sub.add_argument("config", type=Path, metavar="CONFIG", help="the feed's YAML file")
-        sub.add_argument("--state", type=Path, metavar="DIR", help="use this state directory")
+        refused = "; refused in a cluster, which has none" if name in {"run", "trainer"} else ""
+        sub.add_argument("--state", type=Path, metavar="DIR", help="use this state directory" + refused)
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from inputs_help import FIELDS, feed  # noqa: F401  # a fixture
 
+from streamad.cli import main
+
 SECRET = "hunter2-is-my-word"
 
 
@@ -147,6 +149,20 @@ def test_a_time_that_could_never_be_read_is_refused(feed, clock, sentence):  # n
 )
 def test_a_wrong_option_is_refused_in_one_sentence(feed, words, sentence):  # noqa: F811
     assert sentence in feed.refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("command", "help_text"),
+    [
+        ("run", "--state DIR use this state directory; refused in a cluster, which has none"),
+        ("trainer", "--state DIR use this state directory; refused in a cluster, which has none"),
+        ("alerts", "--state DIR use this state directory --set"),
+    ],
+)
+def test_the_help_says_where_a_state_directory_is_refused(capsys, command, help_text):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert help_text in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
