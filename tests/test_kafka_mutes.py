@@ -75,6 +75,9 @@ def test_with_a_signing_key_a_mute_counts_only_where_it_is_signed(broker, names,
     monkeypatch.setenv("SIGN", KEY.decode())
     signing = ("--set", "state.signing_key=${SIGN}")
     assert [row["id"] for row in command.rows("mute", "--list", *signing)] == ["1f"]
+    said = command("status", *signing).err
+    assert said.count("messages_refused") == 1
+    assert "it is not signed, and a signing key is set" in said
 
 
 def test_an_ended_mute_stays_ended_under_whatever_key_an_older_message_comes(

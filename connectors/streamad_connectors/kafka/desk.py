@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +26,6 @@ from streamad_connectors.kafka.fetching import Fetcher
 from streamad_connectors.kafka.ledger import Ledger, version_named
 from streamad_connectors.kafka.messages import compact
 from streamad_connectors.kafka.newest import Newest
-from streamad_connectors.kafka.order import Order
 from streamad_connectors.kafka.overview import lag_of, scorers, trainers
 from streamad_connectors.kafka.ownership import trainers_of
 from streamad_connectors.kafka.payloads import place_of
@@ -41,6 +39,35 @@ from streamad_connectors.kafka.updates import ARTIFACT_BYTES, LABEL_BYTES
 _log = structlog.get_logger(__name__)
 
 Row = dict[str, Any]
+
+
+class _Control:
+    """What control says: the versions, when each was published (milliseconds since 1970), and mutes by id."""
+
+    def __init__(self, key: bytes | None, messages: Iterable[Message]) -> None:
+        self.ledger, self._key = Ledger(key, ARTIFACT_BYTES), key
+        self.published: dict[int, int] = {}
+        self.mutes: dict[str, Mute] = {}
+        for message in messages:
+            self._enter(message)
+
+    def _enter(self, message: Message) -> None:
+        key, value = message.key() or b"", message.value()
+        if value is not None and key.startswith(MUTE):
+            self._mute(value)
+            return
+        self.ledger.enter(key, value)
+        if (number := version_named(key)) in self.ledger.versions:
+            self.published.setdefault(number, message.timestamp()[1])
+
+    def _mute(self, value: bytes) -> None:
+        try:
+            mute = read_mute(value, self._key)
+            self.ledger.order.take(mute_key(mute), value)
+        except DamagedError as error:
+            self.ledger.refusals.add(error)
+        else:
+            self.mutes[mute.id] = mute
 
 
 class KafkaDesk:
@@ -60,6 +87,7 @@ class KafkaDesk:
         self._folder, self._key = context.source.folder, key
         self._trainers = trainers_of(context.feed), topics.control
         self._open: dict[str, Newest] = {}
+        self._told = False
 
     def where(self, what: Seen) -> str:
         """See `streamad.ports.Desk.where`."""
@@ -88,20 +116,20 @@ class KafkaDesk:
 
     def versions(self) -> Sequence[KeptVersion]:
         """See `streamad.ports.Desk.versions`."""
-        ledger, published = self._control()
+        control = self._control()
         return [
             KeptVersion(
                 number=number,
-                promoted=number == ledger.promoted,
-                published_at=_time(published.get(number, 0)),
+                promoted=number == control.ledger.promoted,
+                published_at=_time(control.published.get(number, 0)),
                 bytes=description.length,
             )
-            for number, description in sorted(ledger.versions.items())
+            for number, description in sorted(control.ledger.versions.items())
         ]
 
     def files(self, version: int) -> Mapping[str, bytes]:
         """See `streamad.ports.Desk.files`."""
-        ledger, _ = self._control()
+        ledger = self._control().ledger
         if version not in ledger.versions:
             raise ledger.missing(version)
         fetcher = Fetcher(self._client, self._folder, self._topics.models)
@@ -114,12 +142,12 @@ class KafkaDesk:
 
     def previous(self) -> int:
         """See `streamad.ports.Desk.previous`."""
-        ledger, _ = self._control()
+        ledger = self._control().ledger
         return ledger.previous()
 
     def ask(self, version: int) -> bool | None:
         """See `streamad.ports.Desk.ask`."""
-        ledger, _ = self._control()
+        ledger = self._control().ledger
         if version not in ledger.versions:
             raise ledger.missing(version)
         request = write_request(version, _written(datetime.now(UTC)), self._key, ledger.order.next(WANTED))
@@ -129,29 +157,13 @@ class KafkaDesk:
 
     def mutes(self) -> Sequence[Mute]:
         """See `streamad.ports.Desk.mutes`. What is damaged or wrongly signed is left out, as scorers leave it out."""
-        found, _ = self._mutes()
-        return sorted(found.values(), key=lambda mute: (mute.since, mute.id))
+        return sorted(self._control().mutes.values(), key=lambda mute: (mute.since, mute.id))
 
     def mute(self, mute: Mute) -> None:
         """See `streamad.ports.Desk.mute`."""
-        _, order = self._mutes()
         key = mute_key(mute)
-        tell(
-            self._client,
-            self._folder,
-            self._topics.control,
-            [(key, write_mute(mute, self._key, order.next(key)))],
-        )
-
-    def _mutes(self) -> tuple[dict[str, Mute], Order]:
-        found, order = dict[str, Mute](), Order()
-        for message in self._read_control():
-            if (message.key() or b"").startswith(MUTE):
-                with suppress(DamagedError):
-                    mute = read_mute(value := message.value() or b"", self._key)
-                    order.take(mute_key(mute), value)
-                    found[mute.id] = mute
-        return found, order
+        said = write_mute(mute, self._key, self._control().ledger.order.next(key))
+        tell(self._client, self._folder, self._topics.control, [(key, said)])
 
     def standing(self) -> Standing:
         """See `streamad.ports.Desk.standing`."""
@@ -213,23 +225,23 @@ class KafkaDesk:
             return f"{event} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
         return None
 
-    def _control(self) -> tuple[Ledger, dict[int, int]]:
-        """The versions, and when each was published, in milliseconds since 1970."""
-        ledger, published = Ledger(self._key, ARTIFACT_BYTES), dict[int, int]()
-        for message in self._read_control():
-            key = message.key() or b""
-            ledger.enter(key, message.value())
-            if (number := version_named(key)) in ledger.versions:
-                published.setdefault(number, message.timestamp()[1])
-        return ledger, published
-
-    def _read_control(self) -> list[Message]:
-        """All that control says now."""
+    def _control(self) -> _Control:
+        """What control says now; that some of it does not count is said once."""
         reader = TopicReader(self._client, self._folder, [self._topics.control])
         try:
-            return reader.read_to_end()
+            control = _Control(self._key, reader.read_to_end())
         finally:
             reader.close()
+        refusals = control.ledger.refusals
+        if refusals.count and not self._told:
+            self._told = True
+            _log.warning(
+                "messages_refused",
+                topic=self._topics.control,
+                count=refusals.count,
+                first_reason=refusals.first,
+            )
+        return control
 
 
 def _rejected(message: Message) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Literal
 
 from streamad.errors import UserError
@@ -38,6 +37,20 @@ def version_named(key: bytes) -> int | None:
     return int(match[1]) if match else None
 
 
+class Refusals:
+    """What of control does not count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = ""
+        """Why the first of it does not."""
+
+    def add(self, error: DamagedError) -> None:
+        """One more message."""
+        self.count += 1
+        self.first = self.first or str(error)
+
+
 class Ledger:
     """The versions of all messages that were entered. What is damaged or wrongly signed does not count."""
 
@@ -50,19 +63,25 @@ class Ledger:
         self.promoted = 0
         self.last = 0
         """The highest number ever, 0 before the first."""
+        self.refusals = Refusals()
 
     def enter(self, key: bytes, value: bytes | None) -> None:
         """Take in the next message of control."""
-        with suppress(DamagedError):  # who reads updates warns of it
-            if key == PROMOTED and value is not None:
-                promoted = self._description("promoted", value).version
-                self.order.take(key, value)
-                self.promoted = promoted
-            elif (number := version_named(key)) is not None:
-                self._enter_version(number, value)
-            elif value is not None and key in _READ:
-                _READ[key](value, self._key)
-                self.order.take(key, value)
+        try:
+            self._enter(key, value)
+        except DamagedError as error:
+            self.refusals.add(error)
+
+    def _enter(self, key: bytes, value: bytes | None) -> None:
+        if key == PROMOTED and value is not None:
+            promoted = self._description("promoted", value).version
+            self.order.take(key, value)
+            self.promoted = promoted
+        elif (number := version_named(key)) is not None:
+            self._enter_version(number, value)
+        elif value is not None and key in _READ:
+            _READ[key](value, self._key)
+            self.order.take(key, value)
 
     def expired(self, version: int, keep: int, pinned: Collection[int] = ()) -> list[Description]:
         """What needs no keeping once `version` is promoted.
