@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamad.bench.stream.forests import Forest, Lookup
 from streamad.bench.stream.one_by_one import AdaptiveForest, HalfSpace, Logistic, Pysad
 from streamad.bench.stream.peers import Peer, prequential
-from streamad.bench.stream.product import play
+from streamad.bench.stream.product import most_anomalous, play
 from streamad.bench.stream.supervised import Nearest, Trees
 
 if TYPE_CHECKING:
@@ -93,4 +93,9 @@ METHODS: Final[Mapping[str, Method]] = {
     "extra trees": _peer(Trees, "supervised", labels=True),
     "logistic regression, river": _peer(Logistic, "one_by_one", labels=True),
     "adaptive forest, river": _peer(AdaptiveForest, "one_by_one", labels=True),
+    "streamad, asking top-k": Method(
+        functools.partial(play, choice=most_anomalous),
+        (*_PROTOCOL, "bench/stream/product.py", *_PRODUCT),
+        without_labels=False,
+    ),
 }

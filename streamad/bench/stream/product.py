@@ -8,9 +8,10 @@ there at its next batch, as it finds those of any other process.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
 import yaml
@@ -24,10 +25,9 @@ from streamad.state.queries import Reader
 from streamad.wiring.local import open_feed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from streamad.bench.stream.analyst import Analyst
     from streamad.bench.stream.streams import Stream
+    from streamad.state.pool import PoolRow
     from streamad.wiring.local import Live
 
 _FEED, _FILE = "bench", "stream.csv"
@@ -55,8 +55,21 @@ CONFIG: Final[dict[str, Any]] = {
 """The same on all streams."""
 
 
-def play(stream: Stream, analyst: Analyst, seed: int, changes: Sequence[str] = ()) -> Emitted:
-    """Replay the stream while the analyst answers; `changes` are those of ``--set``.
+Choice: TypeAlias = Callable[[Sequence["PoolRow"], int, Mapping[tuple[str, str], int]], Sequence["PoolRow"]]
+"""As `choose`."""
+
+
+def most_anomalous(
+    rows: Sequence[PoolRow], limit: int, _asked: Mapping[tuple[str, str], int]
+) -> list[PoolRow]:
+    """The rows that are most anomalous, however much alike (plain top-k): what `choose` is compared with."""
+    return sorted(rows, key=lambda row: (row.p_value or 0.0, -(row.score or 0.0), -row.n))[:limit]
+
+
+def play(
+    stream: Stream, analyst: Analyst, seed: int, changes: Sequence[str] = (), choice: Choice = choose
+) -> Emitted:
+    """Replay the stream while the analyst answers what `choice` asks; `changes` are those of ``--set``.
 
     Raises `TrainingError` where the first model cannot be fitted, `ConfigError` for a change that is none.
     """
@@ -73,7 +86,7 @@ def play(stream: Stream, analyst: Analyst, seed: int, changes: Sequence[str] = (
 
         job = Job("replay", config, tuple(changes), seed=seed, scores=scores, on_step=on_step)
         with open_feed(job) as live, Reader(live.state.store) as reader:
-            desk.append(_Desk(live, reader, analyst))
+            desk.append(_Desk(live, reader, analyst, choice))
             live.engine.run()
             assert live.scores is not None
             live.scores.finish(scores)
@@ -83,8 +96,8 @@ def play(stream: Stream, analyst: Analyst, seed: int, changes: Sequence[str] = (
 class _Desk:
     """The analyst at work on a running feed."""
 
-    def __init__(self, live: Live, reader: Reader, analyst: Analyst) -> None:
-        self._live, self._reader, self._analyst = live, reader, analyst
+    def __init__(self, live: Live, reader: Reader, analyst: Analyst, choice: Choice) -> None:
+        self._live, self._reader, self._analyst, self._choice = live, reader, analyst, choice
         self._noted: set[str] = set()
         """Events asked about, so that none is asked about twice before its verdict arrives."""
 
@@ -105,7 +118,7 @@ class _Desk:
         told = self._reader.asked()
         told.update((row.matter, "open") for row in rows if row.event_id in self._noted)
         rows = [row for row in rows if row.event_id not in self._noted]
-        events = [row.event_id for row in choose(rows, due, told)]
+        events = [row.event_id for row in self._choice(rows, due, told)]
         self._noted.update(events)
         self._analyst.ask([_row(event) for event in events], records)
 
