@@ -30,7 +30,7 @@ _NONE = "AAAAAAAAAAAAAAAAAAAAAA"
 """What brokers say that know no ids."""
 
 
-_MARK = re.compile(r"([\w+/-]*)(~?)(?::(\d{1,9}))?", re.ASCII)
+_MARK = re.compile(r"([\w+/-]{22})(~?)(?::(\d{1,9}))?", re.ASCII)
 
 
 class Mark(NamedTuple):
@@ -48,11 +48,12 @@ class Mark(NamedTuple):
         found = _MARK.fullmatch(text or "")
         if found is None:
             return cls()
-        return cls(found[1] or None, bool(found[2]), int(found[3]) if found[3] else None)
+        return cls(found[1], bool(found[2]), int(found[3]) if found[3] else None)
 
     def __str__(self) -> str:
+        """For a topic whose id is known."""
         count = "" if self.partitions is None else f":{self.partitions}"
-        return f"{self.id or ''}{'~' * self.anew}{count}"
+        return f"{self.id}{'~' * self.anew}{count}"
 
 
 class TopicId:
