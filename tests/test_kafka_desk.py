@@ -315,6 +315,7 @@ def test_a_version_that_is_asked_for_is_promoted_and_scores_everywhere(cluster, 
     assert [(row["version"], row["status"]) for row in listed] == [(1, "retired"), (2, "active")]
     (shown,) = command.rows("models", "show")
     assert shown["labels"]["anomaly"] >= 20
+    assert {*shown["data"]} == {"rows", "trained_rows", "past_rows", "labeled_rows"}
     last = command("models", "promote", "7", code=2).err.splitlines()[-1]
     assert last == "streamad: version 7 is not kept: these are: 1, 2"
     asked = {"request": "rollback", "version": 1, "trainer": True}

@@ -221,7 +221,10 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="streamad-") as folder:
         artifact = Path(folder) / "artifact"
         write_files(artifact, desk.files(wanted))
-        _show_facts(_kept(versions[wanted]) | _told(artifact), args)
+        told = _told(artifact)
+    for place in ("first_record", "last_record"):  # counted by a trainer, of whatever it was given since its start
+        del told["data"][place]
+    _show_facts(_kept(versions[wanted]) | told, args)
 
 
 def _ask_trainer(desk: Desk, args: argparse.Namespace, schema: Schema) -> None:
