@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from kafka_broker import Broker
 from kafka_topics import admin, make_topics, produce
 from streamad_connectors.kafka import lookup
 from streamad_connectors.kafka.source import KafkaOptions, open_lookup
+from streamad_connectors.kafka.topic_id import Mark
 
 from streamad.errors import InputError
 from streamad.ports import SourceContext
@@ -97,6 +98,21 @@ def test_a_position_in_a_topic_that_was_made_anew_is_of_no_record_of_another_one
     assert block.payload(0) == b"b"
     with pytest.raises(InputError, match=r" is a position in a topic of this name that was deleted$"):
         look.lookup.payload(f"{look.topic}/0~elsewher@1")
+
+
+def test_a_position_in_a_topic_that_was_deleted_is_of_no_record_in_the_one_that_has_its_name(
+    look, monkeypatch
+):
+    monkeypatch.setattr(lookup, "_HEED_SECONDS", 0.0)
+    assert look(1) == b"b"
+    client = admin(look.broker)
+    topics = client.describe_topics(TopicCollection([look.topic]))
+    mark = Mark(str(topics[look.topic].result(30).topic_id), anew=True)
+    consumer = Consumer({"bootstrap.servers": look.broker.bootstrap, "group.id": look.lookup._topic.group})
+    consumer.commit(offsets=[TopicPartition(look.topic, 0, 4, str(mark))], asynchronous=False)
+    consumer.close()
+    with pytest.raises(InputError, match=r" is a position in a topic of this name that was deleted$"):
+        look(1)
 
 
 def test_a_position_elsewhere_is_of_no_record_but_one_in_a_new_partition_is(look):

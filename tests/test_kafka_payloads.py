@@ -142,6 +142,13 @@ KEYED = Schema(
 )
 
 
+def test_a_timestamp_that_no_time_can_be_is_none():
+    far = [1 << 62, -(1 << 62), (1 << 63) // 1000 + 1]
+    messages = [message(offset, b"{}", moment=moment) for offset, moment in enumerate([*far, 1_000])]
+    got = block_of("topic", messages, {}, 1000, Beside(time_field="at"))
+    assert [*got.beside["at"]] == [MISSING_TIME] * 3 + [1_000_000]
+
+
 def test_keys_headers_and_timestamps_count_as_key_and_event_time():
     messages = [
         message(0, b'{"n": 1}', key=b"k0", headers=[("h", b"h0"), ("other", None)], moment=1500),

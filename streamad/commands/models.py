@@ -222,7 +222,10 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
         artifact = Path(folder) / "artifact"
         write_files(artifact, desk.files(wanted))
         told = _told(artifact)
-    for place in ("first_record", "last_record"):  # counted by a trainer, of whatever it was given since its start
+    for place in (
+        "first_record",
+        "last_record",
+    ):  # counted by a trainer, of whatever it was given since its start
         del told["data"][place]
     _show_facts(_kept(versions[wanted]) | told, args)
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from streamad.errors import InputError, OutOfTouchError
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import MISSING, Connection, streamad_error
-from streamad_connectors.kafka.payloads import place_of
+from streamad_connectors.kafka.payloads import Place, place_of
 from streamad_connectors.kafka.record_topic import RecordTopic
 from streamad_connectors.kafka.topic_reader import ALONE
 
@@ -28,6 +28,9 @@ _PATIENCE = 2.0
 _ENDS_HOLD = 1.0
 """Seconds for which a partition's end is taken for known where it says that a record has not come yet."""
 
+_HEED_SECONDS = 5.0
+"""How often it is asked which topic has the name."""
+
 _TURN = 0.05
 _GONE = {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"}
 
@@ -35,9 +38,18 @@ _GONE = {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"}
 class KafkaLookup:
     """Reads one record at a time, in no group. Implements `streamad.ports.Lookup`."""
 
-    def __init__(self, topic: RecordTopic, reconnect: Callable[[], Connection[Consumer]]) -> None:
-        """The connection of `topic` is ours alone, and one of those that `reconnect` makes, with `LOOKING_UP`."""
-        self._topic, self._reconnect = topic, reconnect
+    def __init__(
+        self,
+        topic: RecordTopic,
+        reconnect: Callable[[], Connection[Consumer]],
+        heed: Callable[[RecordTopic], None],
+    ) -> None:
+        """The connection of `topic` is ours alone, and one of those that `reconnect` makes, with `LOOKING_UP`.
+
+        `heed` asks which topic it is, and heeds what the group's offsets say of it.
+        """
+        self._topic, self._reconnect, self._heed = topic, reconnect, heed
+        self._heeded = float("-inf")
         self._ends: dict[int, tuple[float, int]] = {}  # when asked, and what was said
 
     def payload(self, position: str) -> Block | None:
@@ -45,7 +57,7 @@ class KafkaLookup:
         place = place_of(self._topic.name, position)
         if place is None:
             raise InputError(f"{position} is no position in topic {self._topic.name}")
-        if place.generation and not self._may_be(place.generation):
+        if not self._is_of_this_topic(place):
             raise InputError(f"{position} is a position in a topic of this name that was deleted")
         try:
             message = self._message(place.partition, place.offset)
@@ -67,9 +79,12 @@ class KafkaLookup:
     def _consumer(self) -> Consumer:
         return self._topic.connection.client
 
-    def _may_be(self, generation: str) -> bool:
-        self._topic.id.ask()
-        return self._topic.id.may_be(generation)
+    def _is_of_this_topic(self, place: Place) -> bool:
+        """Whether a place is of the topic that there is and not of one that had its name, as far as is known."""
+        if time.monotonic() - self._heeded >= _HEED_SECONDS:
+            self._heed(self._topic)
+            self._heeded = time.monotonic()
+        return self._topic.id.has(place.generation)
 
     def _message(self, number: int, offset: int) -> Message | None:
         if offset >= self._end(number, offset):

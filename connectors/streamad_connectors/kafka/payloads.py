@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _NEWLINE, _RETURN = 10, 13
 
+_MILLIS = (1 << 63) // 1000 - 1
+"""No timestamp is farther from 1970: what a producer writes is not looked at by brokers, unless they are told to."""
+
 _FRAME_BYTES = 5
 """A schema registry's serialisers write a zero byte and a number of four bytes before what they serialise."""
 
@@ -115,9 +118,15 @@ def _beside(
     if beside.time_field is not None and beside.time_header is not None:
         found[beside.time_field] = [_header(message, beside.time_header) for message in messages]
     elif beside.time_field is not None:
-        times = (millis * 1000 if kind else MISSING_TIME for kind, millis in map(Message.timestamp, messages))
-        found[beside.time_field] = np.fromiter(times, np.int64, len(messages))
+        found[beside.time_field] = arrivals(messages)
     return found
+
+
+def arrivals(messages: Sequence[Message]) -> NDArray[np.int64]:
+    """The timestamps of messages in microseconds since 1970, `MISSING_TIME` for those that have none, or none that can be."""
+    stamps = map(Message.timestamp, messages)
+    times = (millis * 1000 if kind and abs(millis) <= _MILLIS else MISSING_TIME for kind, millis in stamps)
+    return np.fromiter(times, np.int64, len(messages))
 
 
 def _header(message: Message, name: str) -> bytes | None:

@@ -180,7 +180,7 @@ class RecordTopic:
 
     def _offset_at(self, partition: int, moment: datetime) -> int:
         """The first record with this timestamp or a later one; `OFFSET_END` where there is none."""
-        asked = self.place(partition, round(moment.timestamp() * 1000))
+        asked = self.place(partition, max(round(moment.timestamp() * 1000), 0))
         with kafka_errors(f"asking topic {self.name} for {moment}", self.connection.events):
             return self.connection.client.offsets_for_times([asked], ASK_SECONDS)[0].offset
 
@@ -212,22 +212,26 @@ class RecordTopic:
             "end the other one, choose another source.group, or keep the state in Kafka"
         )
 
+    def heed_group(self, asking: Connection[Consumer]) -> list[TopicPartition]:
+        """What the group has, whose marks are heeded, as far as it may be asked for. `asking` names it without joining it."""
+        places = [self.place(number, 0) for number in self.partitions]
+        try:
+            known = asking.client.committed(places, ASK_SECONDS)
+        except KafkaException:  # who joins the group hears why
+            return []
+        for place in known:
+            self.id.heed(place.metadata)
+        return known
+
     def mend_group(self, asking: Connection[Consumer]) -> None:
         """Where the group's offsets are of a topic that was deleted, commit those to go on from.
 
         `asking` names the group without joining it, and waits for no pending offsets: those were committed for the
         topic that there is. Raises `InputError` where `on_lost` is to stop.
         """
-        places = [self.place(number, 0) for number in self.partitions]
-        try:
-            known = asking.client.committed(places, ASK_SECONDS)
-        except KafkaException:  # who joins the group hears why
-            return
-        for place in known:
-            self.id.heed(place.metadata)
         instead = {
             place.partition: self.offset_instead(place.partition, place.offset, place.metadata)
-            for place in known
+            for place in self.heed_group(asking)
             if place.offset >= 0 and self.id.is_another(place.metadata)
         }
         if instead:

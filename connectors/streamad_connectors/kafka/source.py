@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -99,7 +100,8 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
     topic = _topic(options, context, reconnect())
     topic.id.ask()
     if not alone:
-        _mend_group(topic, options, context)
+        with _asking(topic, options, context) as asking:
+            topic.mend_group(asking)
     return KafkaSource(topic, reconnect, context.release, alone=alone)
 
 
@@ -114,7 +116,12 @@ def open_lookup(options: KafkaOptions, context: SourceContext) -> KafkaLookup:
     def reconnect() -> Connection[Consumer]:
         return connect(options, Consumer, consumer_settings(options, context.folder) | LOOKING_UP)
 
-    return KafkaLookup(_topic(options, context, reconnect()), reconnect)
+    def heed(topic: RecordTopic) -> None:
+        topic.id.ask()
+        with _asking(topic, options, context) as asking:
+            topic.heed_group(asking)
+
+    return KafkaLookup(_topic(options, context, reconnect()), reconnect, heed)
 
 
 def _open(options: KafkaOptions, context: SourceContext) -> Source:
@@ -125,11 +132,15 @@ def _open(options: KafkaOptions, context: SourceContext) -> Source:
     return KafkaReplay(topic)
 
 
-def _mend_group(topic: RecordTopic, options: KafkaOptions, context: SourceContext) -> None:
+@contextmanager
+def _asking(
+    topic: RecordTopic, options: KafkaOptions, context: SourceContext
+) -> Iterator[Connection[Consumer]]:
+    """Who names the group without joining it, and waits for no pending offsets."""
     settings = consumer_settings(options, context.folder) | {"isolation.level": "read_uncommitted"}
     asking = connect(options, Consumer, settings | {"group.id": topic.group})
     try:
-        topic.mend_group(asking)
+        yield asking
     finally:
         asking.client.close()
 

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-import numpy as np
 import structlog
 from confluent_kafka import Consumer, Message
 
 from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
-from streamad.records.batch import MISSING_TIME, Block
+from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
 from streamad_connectors.kafka.gauge import Gauge, Span
-from streamad_connectors.kafka.payloads import partition_name
+from streamad_connectors.kafka.payloads import arrivals, partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 from streamad_connectors.kafka.shares import shares
 from streamad_connectors.kafka.thinning import Thinning
@@ -61,7 +60,7 @@ class KafkaTail:
         if not (got or ends):
             return Idle()
         block = self._topic.block(got, self._handed() | ends)
-        return replace(block, arrived=np.fromiter(map(_arrived, got), np.int64, len(got)))
+        return replace(block, arrived=arrivals(got))
 
     def _read(self, max_rows: int, timeout: float) -> list[Message]:
         """At most `max_rows` that are in the sample, of at most as many reads as it thins."""
@@ -160,9 +159,3 @@ class KafkaTail:
         elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
             self._topic.heed(error)
         return False
-
-
-def _arrived(message: Message) -> int:
-    """When a record came, by its timestamp, in microseconds since 1970; `MISSING_TIME` where it has none."""
-    kind, millis = message.timestamp()
-    return millis * 1000 if kind else MISSING_TIME

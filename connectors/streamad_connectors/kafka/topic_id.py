@@ -81,9 +81,9 @@ class TopicId:
         """What positions have before their offset, where offsets alone would name two records alike."""
         return self._generation if self.anew else ""
 
-    def may_be(self, generation: str) -> bool:
-        """Whether the topic that there is has this generation in positions, or is not known."""
-        return self.known is None or generation == self._generation
+    def has(self, generation: str) -> bool:
+        """Whether positions in the topic that there is have this generation, as far as is known."""
+        return self.known is None or generation == self._generation or not (generation or self.anew)
 
     @property
     def _generation(self) -> str:
