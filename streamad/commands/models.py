@@ -222,11 +222,8 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
         artifact = Path(folder) / "artifact"
         write_files(artifact, desk.files(wanted))
         told = _told(artifact)
-    for place in (
-        "first_record",
-        "last_record",
-    ):  # counted by a trainer, of whatever it was given since its start
-        del told["data"][place]
+    # record numbers are a trainer's own count, of what it was given since its start
+    told["data"] = {key: value for key, value in told["data"].items() if not key.endswith("_record")}
     _show_facts(_kept(versions[wanted]) | told, args)
 
 
