@@ -30,9 +30,9 @@ class Feed:
         self.produce = partial(produce, broker, topic)
         self.opened = []
 
-    def member(self, *, alone=False, release=lambda _: None, **options):
+    def member(self, *, alone=False, release=lambda _: None, heed=lambda _: None, **options):
         context = SourceContext(Path(), RECORD_BYTES, 0, bounded=False, release=release)
-        self.opened.append(open_member(self.options(**options), context, alone=alone))
+        self.opened.append(open_member(self.options(**options), context, heed, alone=alone))
         return self.opened[-1]
 
     def replay(self, **options):

@@ -9,6 +9,7 @@ key                    value
 ``wanted``             the version that somebody at a desk asks for: JSON
 ``answered``           up to which order the trainer has answered what is wanted: JSON
 ``mute/1f0c9a2b``      a mute as it last was, in force or over: JSON
+``records``            the topic of records that the feed began with, and its `topic_id.Mark`: JSON
 =====================  ==============================================================================
 
 Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
@@ -32,7 +33,7 @@ from streamad.ports import Mute, Reference
 from streamad_connectors.kafka.chunks import LAST_VERSION, DamagedError, Description, from_json, to_json
 
 PROMOTED, REFERENCE, VERSION = b"promoted", b"reference", b"version/"
-WANTED, ANSWERED, MUTE = b"wanted", b"answered", b"mute/"
+WANTED, ANSWERED, MUTE, RECORDS = b"wanted", b"answered", b"mute/", b"records"
 
 FORMAT = 1
 _MESSAGE_BYTES = 16 << 20
@@ -42,7 +43,7 @@ _MUTE_CHARS = 4000
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
 
-Kind = Literal["promoted", "version", "reference", "wanted", "answered", "mute"]
+Kind = Literal["promoted", "version", "reference", "wanted", "answered", "mute", "records"]
 
 
 def version_key(version: int) -> bytes:
@@ -119,6 +120,20 @@ def read_answer(value: bytes, key: bytes | None) -> int:
     if type(number) is not int or number < 0:
         raise DamagedError("it names no request")
     return number
+
+
+def write_records(topic: str, mark: str, key: bytes | None) -> bytes:
+    """The value of the message that says which topic the feed began with."""
+    return _canonical(_signed("records", {"topic": topic, "mark": mark}, key, 0))
+
+
+def read_records(value: bytes, key: bytes | None) -> tuple[str, str]:
+    """What `write_records` was given. Raises `DamagedError` for anything else."""
+    tree = _checked("records", value, key)
+    topic, mark = tree.get("topic"), tree.get("mark")
+    if not (isinstance(topic, str) and isinstance(mark, str)):
+        raise DamagedError("it names no topic")
+    return topic, mark
 
 
 def mute_key(mute: Mute) -> bytes:

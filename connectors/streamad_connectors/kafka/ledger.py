@@ -11,11 +11,13 @@ from streamad_connectors.kafka.chunks import DamagedError, Description
 from streamad_connectors.kafka.control import (
     ANSWERED,
     PROMOTED,
+    RECORDS,
     REFERENCE,
     VERSION,
     WANTED,
     read_answer,
     read_description,
+    read_records,
     read_reference,
     read_request,
 )
@@ -63,6 +65,8 @@ class Ledger:
         self.promoted = 0
         self.last = 0
         """The highest number ever, 0 before the first."""
+        self.records = "", ""
+        """The topic that the feed began with, and its mark; empty where it is not told."""
         self.refusals = Refusals()
 
     def enter(self, key: bytes, value: bytes | None) -> None:
@@ -79,6 +83,8 @@ class Ledger:
             self.promoted = promoted
         elif (number := version_named(key)) is not None:
             self._enter_version(number, value)
+        elif value is not None and key == RECORDS:
+            self.records = read_records(value, self._key)
         elif value is not None and key in _READ:
             _READ[key](value, self._key)
             self.order.take(key, value)

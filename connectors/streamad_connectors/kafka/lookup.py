@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from streamad.errors import InputError, OutOfTouchError
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import MISSING, Connection, streamad_error
+from streamad_connectors.kafka.first_topic import Heed
 from streamad_connectors.kafka.payloads import Place, place_of
 from streamad_connectors.kafka.record_topic import RecordTopic
 from streamad_connectors.kafka.topic_reader import ALONE
@@ -28,7 +29,7 @@ _PATIENCE = 2.0
 _ENDS_HOLD = 1.0
 """Seconds for which a partition's end is taken for known where it says that a record has not come yet."""
 
-_HEED_SECONDS = 5.0
+_ASK_SECONDS = 5.0
 """How often it is asked which topic has the name."""
 
 _TURN = 0.05
@@ -42,14 +43,11 @@ class KafkaLookup:
         self,
         topic: RecordTopic,
         reconnect: Callable[[], Connection[Consumer]],
-        heed: Callable[[RecordTopic], None],
+        heed: Heed,
     ) -> None:
-        """The connection of `topic` is ours alone, and one of those that `reconnect` makes, with `LOOKING_UP`.
-
-        `heed` asks which topic it is, and heeds what the group's offsets say of it.
-        """
+        """The connection of `topic` is ours alone, and one of those that `reconnect` makes, with `LOOKING_UP`."""
         self._topic, self._reconnect, self._heed = topic, reconnect, heed
-        self._heeded = float("-inf")
+        self._asked, self._heeded = float("-inf"), ""
         self._ends: dict[int, tuple[float, int]] = {}  # when asked, and what was said
 
     def payload(self, position: str) -> Block | None:
@@ -81,10 +79,14 @@ class KafkaLookup:
 
     def _is_of_this_topic(self, place: Place) -> bool:
         """Whether a place is of the topic that there is and not of one that had its name, as far as is known."""
-        if time.monotonic() - self._heeded >= _HEED_SECONDS:
-            self._heed(self._topic)
-            self._heeded = time.monotonic()
-        return self._topic.id.has(place.generation)
+        records = self._topic.id
+        if time.monotonic() - self._asked >= _ASK_SECONDS:
+            records.ask()
+            self._asked = time.monotonic()
+        if records.known is not None and records.known != self._heeded:
+            self._heed(records)
+            self._heeded = records.known
+        return records.has(place.generation)
 
     def _message(self, number: int, offset: int) -> Message | None:
         if offset >= self._end(number, offset):

@@ -24,17 +24,20 @@ from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.control import (
     ANSWERED,
     PROMOTED,
+    RECORDS,
     REFERENCE,
     chunk_key,
     version_key,
     write_answer,
     write_description,
+    write_records,
     write_reference,
 )
 from streamad_connectors.kafka.ledger import Ledger
 from streamad_connectors.kafka.messages import compact
 from streamad_connectors.kafka.ownership import Ownership, trainers_of
 from streamad_connectors.kafka.settings import KafkaClient, admin_settings
+from streamad_connectors.kafka.topic_id import TopicId
 from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics, topic_settings
 from streamad_connectors.kafka.updates import ARTIFACT_BYTES, LABEL_BYTES
@@ -62,10 +65,11 @@ class KafkaPublisher:
         pinned: Collection[int] = (),
         key: bytes | None = None,
         limit: int = ARTIFACT_BYTES,
+        records: TopicId | None = None,
     ) -> None:
         """`folder` is the config's, `key` what messages are signed with, `limit` the bytes of the largest artifact.
 
-        Versions that are `pinned` are kept beside the last `keep_versions`.
+        Versions that are `pinned` are kept beside the last `keep_versions`. `records` is the topic of the feed's records.
         """
         self._options, self._folder, self._topics, self._key = options, folder, topics, key
         self._name = trainers_of(feed)
@@ -73,6 +77,7 @@ class KafkaPublisher:
         self._reader = TopicReader(options, folder, [topics.control])
         self._ledger = Ledger(key, limit)
         self._keep, self._pinned, self._limit = keep_versions, pinned, limit
+        self._records = records
         self._voice: Voice | None = None
         self._chunk_bytes = CHUNK_BYTES
 
@@ -169,7 +174,19 @@ class KafkaPublisher:
         largest = min(voice.largest, int(settings.get("max.message.bytes", voice.largest)))
         self._chunk_bytes = min(CHUNK_BYTES, max(1, largest - _FRAME))
         self._read()
+        self._tell_records(voice)
         return voice
+
+    def _tell_records(self, voice: Voice) -> None:
+        """Tell once which topic the feed began with, so that all can tell another one of its name from it."""
+        if (records := self._records) is None or self._ledger.records[0] == records.name:
+            return
+        records.ask()
+        if mark := records.mark(records.known):
+            news = [(RECORDS, write_records(records.name, mark, self._key))]
+            with voice.transaction("telling which topic has the records"):
+                voice.say(self._topics.control, news)
+            self._enter(news)
 
     def _read(self) -> Ledger:
         self._enter((message.key(), message.value()) for message in self._reader.read_to_end())

@@ -212,26 +212,22 @@ class RecordTopic:
             "end the other one, choose another source.group, or keep the state in Kafka"
         )
 
-    def heed_group(self, asking: Connection[Consumer]) -> list[TopicPartition]:
-        """What the group has, whose marks are heeded, as far as it may be asked for. `asking` names it without joining it."""
-        places = [self.place(number, 0) for number in self.partitions]
-        try:
-            known = asking.client.committed(places, ASK_SECONDS)
-        except KafkaException:  # who joins the group hears why
-            return []
-        for place in known:
-            self.id.heed(place.metadata)
-        return known
-
     def mend_group(self, asking: Connection[Consumer]) -> None:
         """Where the group's offsets are of a topic that was deleted, commit those to go on from.
 
         `asking` names the group without joining it, and waits for no pending offsets: those were committed for the
         topic that there is. Raises `InputError` where `on_lost` is to stop.
         """
+        places = [self.place(number, 0) for number in self.partitions]
+        try:
+            known = asking.client.committed(places, ASK_SECONDS)
+        except KafkaException:  # who joins the group hears why
+            return
+        for place in known:
+            self.id.heed(place.metadata)
         instead = {
             place.partition: self.offset_instead(place.partition, place.offset, place.metadata)
-            for place in self.heed_group(asking)
+            for place in known
             if place.offset >= 0 and self.id.is_another(place.metadata)
         }
         if instead:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +15,7 @@ from streamad.ports import Finding, Sampling, Source, SourceContext, SourceOptio
 from streamad.records.sample import Sample
 from streamad_connectors.kafka.checking import Reading, check_reading
 from streamad_connectors.kafka.connection import Connection, connect
+from streamad_connectors.kafka.first_topic import Heed
 from streamad_connectors.kafka.lookup import LOOKING_UP, KafkaLookup
 from streamad_connectors.kafka.member import KafkaSource
 from streamad_connectors.kafka.payloads import Beside
@@ -91,7 +91,9 @@ class KafkaOptions(KafkaClient, SourceOptions):
         return self
 
 
-def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -> KafkaSource:
+def open_member(
+    options: KafkaOptions, context: SourceContext, heed: Heed = lambda _: None, *, alone: bool
+) -> KafkaSource:
     """A member of the group, see `KafkaSource`. Raises `UserError` and `WorldError`."""
 
     def reconnect() -> Connection[Consumer]:
@@ -99,9 +101,9 @@ def open_member(options: KafkaOptions, context: SourceContext, *, alone: bool) -
 
     topic = _topic(options, context, reconnect())
     topic.id.ask()
+    heed(topic.id)
     if not alone:
-        with _asking(topic, options, context) as asking:
-            topic.mend_group(asking)
+        _mend_group(topic, options, context)
     return KafkaSource(topic, reconnect, context.release, alone=alone)
 
 
@@ -110,16 +112,11 @@ def open_tail(options: KafkaOptions, context: SourceContext, window: int) -> Kaf
     return KafkaTail(_topic(options, context, _connect(options, context)), window)
 
 
-def open_lookup(options: KafkaOptions, context: SourceContext) -> KafkaLookup:
+def open_lookup(options: KafkaOptions, context: SourceContext, heed: Heed) -> KafkaLookup:
     """Single records, see `KafkaLookup`. Raises `UserError` and `WorldError`."""
 
     def reconnect() -> Connection[Consumer]:
         return connect(options, Consumer, consumer_settings(options, context.folder) | LOOKING_UP)
-
-    def heed(topic: RecordTopic) -> None:
-        topic.id.ask()
-        with _asking(topic, options, context) as asking:
-            topic.heed_group(asking)
 
     return KafkaLookup(_topic(options, context, reconnect()), reconnect, heed)
 
@@ -132,15 +129,11 @@ def _open(options: KafkaOptions, context: SourceContext) -> Source:
     return KafkaReplay(topic)
 
 
-@contextmanager
-def _asking(
-    topic: RecordTopic, options: KafkaOptions, context: SourceContext
-) -> Iterator[Connection[Consumer]]:
-    """Who names the group without joining it, and waits for no pending offsets."""
+def _mend_group(topic: RecordTopic, options: KafkaOptions, context: SourceContext) -> None:
     settings = consumer_settings(options, context.folder) | {"isolation.level": "read_uncommitted"}
     asking = connect(options, Consumer, settings | {"group.id": topic.group})
     try:
-        yield asking
+        topic.mend_group(asking)
     finally:
         asking.client.close()
 

@@ -28,6 +28,7 @@ from streamad.records.schema import Section
 from streamad_connectors.kafka.check_roles import Sharing, check_scorer, check_trainer
 from streamad_connectors.kafka.checking import Reading, reached
 from streamad_connectors.kafka.desk import KafkaDesk
+from streamad_connectors.kafka.first_topic import first_topic
 from streamad_connectors.kafka.kept import open_kept
 from streamad_connectors.kafka.lookup import NoLookup
 from streamad_connectors.kafka.ownership import trainers_of
@@ -93,7 +94,8 @@ def _open_scorer(
     folder, name = _folder(context), _scorer_name(state, source, context)
     updates = KafkaUpdates(client, folder, topics, key=_key(state))
     if isinstance(source, KafkaOptions):
-        member = open_member(source, context.source, alone=False)
+        heed = first_topic(client, folder, topics.control, _key(state))
+        member = open_member(source, context.source, heed, alone=False)
         sink = open_sink(client, folder, topics, member, transactional_id=name, on_step=context.on_step)
         return member, sink, updates
     assert name is not None
@@ -108,20 +110,26 @@ def _open_trainer(
     state: StateOptions, source: SourceOptions, context: ClusterContext
 ) -> tuple[Source, Updates, Publisher, Lookup]:
     client, topics = _ready(state, source, context)
+    folder, key = _folder(context), _key(state)
+    records: Source
+    lookup: Lookup
+    if isinstance(source, KafkaOptions):
+        records = tail = open_tail(source, context.source, context.window_records)
+        lookup = open_lookup(source, context.source, first_topic(client, folder, topics.control, key))
+        topic_id = tail.topic_id
+    else:
+        records, lookup, topic_id = context.open_source(), NoLookup(), None
     publisher = KafkaPublisher(
         client,
-        _folder(context),
+        folder,
         topics,
         context.feed,
         keep_versions=context.keep_versions,
         pinned=context.pinned_versions,
-        key=_key(state),
+        key=key,
+        records=topic_id,
     )
-    updates = KafkaUpdates(client, _folder(context), topics, key=_key(state))
-    if not isinstance(source, KafkaOptions):
-        return context.open_source(), updates, publisher, NoLookup()
-    tail = open_tail(source, context.source, context.window_records)
-    return tail, updates, publisher, open_lookup(source, context.source)
+    return records, KafkaUpdates(client, folder, topics, key=key), publisher, lookup
 
 
 def _open_desk(state: StateOptions, source: SourceOptions, context: ClusterContext) -> Desk:

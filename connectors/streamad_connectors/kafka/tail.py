@@ -19,6 +19,7 @@ from streamad_connectors.kafka.payloads import arrivals, partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
 from streamad_connectors.kafka.shares import shares
 from streamad_connectors.kafka.thinning import Thinning
+from streamad_connectors.kafka.topic_id import TopicId
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +44,11 @@ class KafkaTail:
         self._gauge = Gauge(topic.name)
         self._thinning = Thinning(window)
         self._looked = float("-inf")
+
+    @property
+    def topic_id(self) -> TopicId:
+        """That of the topic that is read."""
+        return self._topic.id
 
     def poll(self, max_rows: int, timeout: float) -> Block | Idle:
         """See `streamad.ports.Source.poll`."""

@@ -61,7 +61,7 @@ class TopicId:
 
     def __init__(self, options: KafkaClient, folder: Path, name: str, partitions: int) -> None:
         """Of a topic that has so many partitions now. Connects when it is asked for."""
-        self._options, self._folder, self._name = options, folder, name
+        self._options, self._folder, self.name = options, folder, name
         self._admin: Connection[AdminClient] | None = None
         self._answer: Future[Any] | None = None
         self._asked_at = time.monotonic()
@@ -96,6 +96,12 @@ class TopicId:
         if mark.partitions is not None:
             self.begun_with = min(mark.partitions, self.begun_with)
 
+    def heed_first(self, topic: str, text: str) -> None:
+        """Take from what is told of the topic that the feed began with whether it is this one."""
+        if topic == self.name:
+            self.heed(text)
+            self.anew |= self.is_another(text)
+
     def is_new(self, partition: int) -> bool:
         """Whether a partition came after the feed began with the topic."""
         return partition >= self.begun_with
@@ -118,8 +124,8 @@ class TopicId:
         self._admin = self._admin or connect(
             self._options, AdminClient, admin_settings(self._options, self._folder)
         )
-        names = TopicCollection([self._name])
-        return self._admin.client.describe_topics(names, request_timeout=_SECONDS)[self._name]
+        names = TopicCollection([self.name])
+        return self._admin.client.describe_topics(names, request_timeout=_SECONDS)[self.name]
 
     def _hear(self, answer: Future[Any]) -> None:
         with suppress(KafkaException):
