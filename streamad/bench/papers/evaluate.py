@@ -108,7 +108,7 @@ def _on_new_rows(cell: Cell, folder: Path) -> Outcome:
     return Outcome(tuple(values), found[0][0].note, seconds)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)  # methods take turns
 def _novelties(
     folder: Path, table: str, method: str, dataset: str, seeds: int
 ) -> tuple[list[tuple[Novelty, list[Scores]]], float]:
