@@ -11,7 +11,6 @@ from streamad.commands import screen
 from streamad.commands.stored import Stored, opened
 from streamad.errors import UserError
 from streamad.ports import Promoted
-from streamad.runtime.published import Unfit, judged
 from streamad.state.artifacts import read_artifact, write_files
 from streamad.state.times import format_time
 
@@ -229,6 +228,8 @@ def _show_kept(desk: Desk, args: argparse.Namespace) -> None:
 
 def _ask_trainer(desk: Desk, args: argparse.Namespace, schema: Schema) -> None:
     """Ask for a version that this feed's scorers can score with."""
+    from streamad.runtime.published import Unfit, judged  # noqa: PLC0415  # torch takes a second to import
+
     wanted = desk.previous() if args.version is None else args.version
     with tempfile.TemporaryDirectory(prefix="streamad-") as folder:
         found = judged(Promoted(wanted, desk.files(wanted)), Path(folder) / "artifact", schema)
