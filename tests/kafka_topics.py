@@ -31,10 +31,12 @@ from confluent_kafka.admin import (
 )
 
 _SECONDS = 30.0
+_ATTEMPT = 10.0
 _COORDINATOR_AWAY = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT,  # the client names its own errors so
 }
 
 
@@ -198,19 +200,21 @@ def committed(broker: Reachable, group: str, topic: str, isolation: str = "read_
     By a consumer: an AdminClient that asks for them while the group's coordinator is not there crashes the process.
     """
     found: dict[int, int] = {}
+    settings = {"group.id": group, "isolation.level": isolation}
 
     def told() -> bool:
-        try:
-            places = consumer.committed(_places(consumer, topic), _SECONDS)
-        except KafkaException as error:
-            if error.args[0].code() not in _COORDINATOR_AWAY:
-                raise
-            return False
+        # each time another one: one that has asked a broker as it died may wait for its answer all the while
+        with _consumer(broker, **settings) as consumer:
+            try:
+                places = consumer.committed(_places(consumer, topic), _ATTEMPT)
+            except KafkaException as error:
+                if error.args[0].code() not in _COORDINATOR_AWAY:
+                    raise
+                return False
         found.update((place.partition, place.offset) for place in places if place.offset >= 0)
         return True
 
-    with _consumer(broker, **{"group.id": group, "isolation.level": isolation}) as consumer:
-        _until(told, "offsets")
+    _until(told, "offsets")
     return found
 
 
