@@ -9,6 +9,7 @@ from pathlib import Path
 import kafka_broker
 import kafka_feed
 import kafka_topics
+import kafka_updates_help
 import pytest
 import structlog
 import torch
@@ -67,6 +68,13 @@ def topics(broker):
     yield make
     if made:
         kafka_topics.delete_topics(broker, made)
+
+
+@pytest.fixture
+def names(broker):
+    """A feed's own topics of a cluster, under fresh names."""
+    with kafka_updates_help.new_topics(broker) as topics:
+        yield topics
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kafka_feed import polled, some
 from kafka_topics import committed, read_all
-from kafka_updates_help import HERE, active, new_topics, options
+from kafka_updates_help import HERE, active, options
 from streamad_connectors.kafka.control import RECORDS, write_records
 from streamad_connectors.kafka.first_topic import first_topic
 from streamad_connectors.kafka.ledger import Ledger
@@ -14,12 +14,6 @@ from streamad_connectors.kafka.topic_id import TopicId
 pytestmark = pytest.mark.kafka
 
 KEY = b"key"
-
-
-@pytest.fixture
-def names(broker):
-    with new_topics(broker) as names:
-        yield names
 
 
 def told(broker, names):

@@ -9,7 +9,7 @@ import pytest
 from commands_help import Commands
 from feeds import write_kafka_config
 from kafka_topics import make_topics, produce
-from kafka_updates_help import feed_of, first_news, new_topics, reading, wait_for_news
+from kafka_updates_help import feed_of, first_news, reading, wait_for_news
 from streamad_connectors.kafka.control import write_mute
 from structlog.testing import capture_logs
 
@@ -18,12 +18,6 @@ from streamad.ports import Mute
 pytestmark = pytest.mark.kafka
 
 KEY = b"a key that nobody knows"
-
-
-@pytest.fixture
-def names(broker):
-    with new_topics(broker) as topics:
-        yield topics
 
 
 @pytest.fixture

@@ -38,12 +38,6 @@ from streamad.ports import GivenLabel, Promoted, Reference
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def names(broker):
-    with new_topics(broker) as topics:
-        yield topics
-
-
 def keys(broker, topic, **more):
     return [record.key.decode() for record in read_all(broker, topic, **more)]
 

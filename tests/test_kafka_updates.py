@@ -18,7 +18,6 @@ from kafka_updates_help import (
     change,
     files,
     first_news,
-    new_topics,
     options,
     promoted,
     reading,
@@ -41,12 +40,6 @@ pytestmark = pytest.mark.kafka
 KEY = b"a key that nobody knows"
 LATER = 10**15
 """The order of a message that nobody has said before."""
-
-
-@pytest.fixture
-def names(broker):
-    with new_topics(broker) as topics:
-        yield topics
 
 
 def label(number, verdict):

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from kafka_topics import produce
-from kafka_updates_help import active, files, first_news, new_topics, publisher, reading
+from kafka_updates_help import active, files, first_news, publisher, reading
 from streamad_connectors.kafka.topic_reader import TopicReader
 from test_kafka_health import LINES, artifact, scorer, until  # noqa: F401  # fixtures
 
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.kafka
 
 NEEDED = ("schema", "detector", "encoder", "label_position", "labeled_events", "labeled_verdicts", "loss")
 KINDS = {"schema": {"fields": 3}, "detector": "none", "encoder": [], "label_position": "0", "loss": None}
-
-
-@pytest.fixture
-def names(broker):
-    with new_topics(broker) as topics:
-        yield topics
 
 
 def changed(files, change, version):

@@ -34,10 +34,10 @@ def choose(rows: Sequence[PoolRow], limit: int, asked: Mapping[tuple[str, str], 
     for (kind, _), count in asked.items():
         told[kind] += count
     waiting = {kind for kind, verdict in asked if verdict not in ("anomaly", "normal")}
-    anomalous = _in_turns(sorted((row for row in rows if row.kind != "random"), key=_ordinary), told)
+    anomalous = _in_turns(sorted((row for row in rows if row.kind != "random"), key=ordinary), told)
     unsure = sorted((row for row in rows if row.probability is not None), key=_certain)
     frequent = _frequent(_lately(rows), asked, waiting)
-    rest = iter(sorted(rows, key=_ordinary))
+    rest = iter(sorted(rows, key=ordinary))
     turn = itertools.count(told.total())
     chosen: dict[int, PoolRow] = {}
     while len(chosen) < min(limit, len(rows)):
@@ -78,12 +78,12 @@ def _frequent(
 def one_a_burst(rows: Iterable[PoolRow]) -> list[PoolRow]:
     """The rows, of the alerts of one burst only the most anomalous."""
     kept: dict[int | str, PoolRow] = {}
-    for row in sorted(rows, key=_ordinary):
+    for row in sorted(rows, key=ordinary):
         kept.setdefault(row.n if row.burst is None else row.burst, row)
     return list(kept.values())
 
 
-def _ordinary(row: PoolRow) -> tuple[float, float, int]:
+def ordinary(row: PoolRow) -> tuple[float, float, int]:
     """Small for the most anomalous; p-values have a floor, where the score decides, then the newer."""
     return (2.0 if row.p_value is None else row.p_value, -(row.score or 0.0), -row.n)
 

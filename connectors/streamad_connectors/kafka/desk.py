@@ -142,8 +142,7 @@ class KafkaDesk:
 
     def previous(self) -> int:
         """See `streamad.ports.Desk.previous`."""
-        ledger = self._control().ledger
-        return ledger.previous()
+        return self._control().ledger.previous()
 
     def ask(self, version: int) -> bool | None:
         """See `streamad.ports.Desk.ask`."""

@@ -165,9 +165,8 @@ class RecordTopic:
 
         Raises `InputError` where only the group's offset was to be taken.
         """
-        if partition not in self.partitions or self.id.is_new(
-            partition
-        ):  # all its records are new to the feed
+        came_later = partition not in self.partitions or self.id.is_new(partition)
+        if came_later:  # all its records are new to the feed
             return OFFSET_BEGINNING
         if self.start == "committed":
             raise InputError(

@@ -19,7 +19,7 @@ import yaml
 from streamad.bench.stream.analyst import WARM_UP
 from streamad.bench.stream.judge import BUDGET, Emitted
 from streamad.job import Job
-from streamad.learning.query import choose
+from streamad.learning.query import choose, ordinary
 from streamad.records.kdd import KDD_BOOLEAN, KDD_CATEGORICAL, KDD_FIELDS, KDD_LABEL
 from streamad.state.queries import Reader
 from streamad.wiring.local import open_feed
@@ -63,7 +63,7 @@ def most_anomalous(
     rows: Sequence[PoolRow], limit: int, _asked: Mapping[tuple[str, str], int]
 ) -> list[PoolRow]:
     """The rows that are most anomalous, however much alike (plain top-k): what `choose` is compared with."""
-    return sorted(rows, key=lambda row: (row.p_value or 0.0, -(row.score or 0.0), -row.n))[:limit]
+    return sorted(rows, key=ordinary)[:limit]
 
 
 def play(
