@@ -62,7 +62,7 @@ def go_over(
 
 
 def _as_it_is(topic: RecordTopic, connection: Connection[Consumer]) -> RecordTopic:
-    """The new topic. Of its partitions those are left out that the old one had not: they are read from the beginning."""
+    """The new topic. Those of its partitions that the old one had not are read from the beginning."""
     there = partitions_of(connection, topic.name, ASK_SECONDS)
-    kept = tuple(number for number in topic.partitions if number in there)
-    return replace(topic, connection=connection, partitions=kept)
+    topic.id.begun_with = min(topic.id.begun_with, len(there))
+    return replace(topic, connection=connection, partitions=there)

@@ -165,8 +165,7 @@ class RecordTopic:
 
         Raises `InputError` where only the group's offset was to be taken.
         """
-        came_later = partition not in self.partitions or self.id.is_new(partition)
-        if came_later:  # all its records are new to the feed
+        if self.id.is_new(partition):  # and with it all its records
             return OFFSET_BEGINNING
         if self.start == "committed":
             raise InputError(
