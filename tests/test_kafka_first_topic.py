@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from kafka_feed import polled, some
+from kafka_feed import places, polled, some
 from kafka_topics import committed, read_all
 from kafka_updates_help import HERE, active, options
-from streamad_connectors.kafka.control import RECORDS, write_records
+from streamad_connectors.kafka.control import RECORDS, records_key, write_records
 from streamad_connectors.kafka.first_topic import first_topic
 from streamad_connectors.kafka.ledger import Ledger
 from streamad_connectors.kafka.topic_id import TopicId
+from structlog.testing import capture_logs
+
+from streamad.errors import InputError
 
 pytestmark = pytest.mark.kafka
 
@@ -18,7 +21,7 @@ KEY = b"key"
 
 def told(broker, names):
     """What control says of it, each time that it does."""
-    return [message.value for message in read_all(broker, names.control) if message.key == RECORDS]
+    return [message.value for message in read_all(broker, names.control) if message.key.startswith(RECORDS)]
 
 
 def test_the_trainer_tells_once_which_topic_the_feed_began_with(broker, names, feed):
@@ -31,28 +34,58 @@ def test_the_trainer_tells_once_which_topic_the_feed_began_with(broker, names, f
         one.make_anew(3)
 
 
-def test_where_no_offset_of_the_group_is_left_records_of_a_topic_made_anew_are_told_apart_too(
-    broker, names, feed
+@pytest.mark.parametrize("start", ["earliest", "latest", "committed"])
+@pytest.mark.parametrize("policy", ["stop", "earliest", "latest"])
+def test_where_no_offset_of_the_group_is_left_a_topic_made_anew_is_begun_as_on_lost_says_and_told_apart(
+    broker, names, feed, start, policy
 ):
     one = feed()
     with active(broker, names, records=TopicId(options(broker), HERE, one.topic, 1)):
         pass
     one.make_anew()
-    one.produce([b"a"], partition=0)
+    one.produce([b"a"] * 10, partition=0)
     assert committed(broker, one.group, one.topic) == {}
     heed = first_topic(options(broker), HERE, names.control, None)
-    member = one.member(heed=heed)
-    (block,) = polled(member, some(1))
+    if policy == "stop":
+        for _ in range(2):
+            member = one.member(heed=heed, start=start)
+            with pytest.raises(
+                InputError, match=r"made anew since the feed began with it, and holds 0 up to 10 "
+            ):
+                polled(member, some(1))
+            member.close()
+        return
+    with capture_logs() as logs:
+        member = one.member(heed=heed, start=start, on_lost=policy)
+        blocks = polled(member, lambda _: member.owned and member._gauge.figures({}, away=False).lag)
+    one.produce([b"b"], partition=0)
+    blocks += polled(member, lambda blocks: one.ends(blocks) == {0: 11})
+    assert one.places(blocks) == (places(0, 0, 11) if policy == "earliest" else ["0@10"])
+    assert len([entry for entry in logs if entry["event"] == "records_lost"]) == 1
     letters = one.topic_id()[:8].replace("/", "_").replace("+", "-")
-    assert block.position(0) == f"{one.name(0)}~{letters}@0"
+    assert blocks[-1].position(0).startswith(f"{one.name(0)}~{letters}@")
+
+
+def test_of_two_topics_that_are_read_by_turns_each_is_known_as_it_was_first(broker, names, feed):
+    first, second = feed(), feed()
+    for one in (first, second):
+        with active(broker, names, records=TopicId(options(broker), HERE, one.topic, 1)):
+            pass
+    first.make_anew()
+    records = TopicId(options(broker), HERE, first.topic, 1)
+    with active(broker, names, records=records):
+        pass
+    records.ask()
+    first_topic(options(broker), HERE, names.control, None)(records)
+    assert records.replaced
 
 
 def test_what_is_told_of_another_topic_or_by_somebody_else_does_not_count():
     ledger = Ledger(KEY, 1000)
-    ledger.enter(RECORDS, write_records("conn", "x", None))
-    assert (ledger.records, ledger.refusals.count) == (("", ""), 1)
-    ledger.enter(RECORDS, write_records("conn", "A" * 22 + ":1", KEY))
+    ledger.enter(records_key("conn"), write_records("conn", "x", None))
+    assert (ledger.records, ledger.refusals.count) == ({}, 1)
+    ledger.enter(records_key("conn"), write_records("conn", "A" * 22 + ":1", KEY))
     records = TopicId(None, HERE, "other", 6)
     records.known = "B" * 22
-    records.heed_first(*ledger.records)
+    records.heed_first(ledger.records.get(records.name))
     assert (records.anew, records.begun_with) == (False, 6)

@@ -32,7 +32,7 @@ class Looking:
         self.lookup = open_lookup(
             KafkaOptions.model_validate(given),
             SourceContext(Path(), 1 << 20, 0, bounded=False),
-            lambda records: records.heed_first(topic, self.first),
+            lambda records: records.heed_first(self.first),
         )
 
     def produce(self, values, partition=0):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import processes
 import pytest
 from feeds import stored_alerts, write_kafka_config, write_log
 from kafka_broker import Broker
 from kafka_feed import STEADY, Feed, Polling, blocks_of, places, polled, some, wait_for
 from kafka_topics import committed, make_topics
+from streamad_connectors.kafka.overview import lag_of
 from streamad_connectors.kafka.sink import SharedPlaces
 from streamad_connectors.kafka.topic_id import Mark
 from structlog.testing import capture_logs
@@ -55,7 +58,7 @@ def test_where_the_topic_was_made_anew_reading_stops_unless_told_otherwise(feed)
     with pytest.raises(InputError) as caught:
         one.member()
     assert str(caught.value) == (
-        f"{made_anew(one, 10)}; source.on_lost: earliest or latest would go on with these"
+        f"{made_anew(one, 10)}; source.on_lost: earliest or latest would go on with what it holds"
     )
     assert (committed(one.broker, one.group, one.topic), one.told()) == ({0: 10}, before)
     one.commit({0: 10}, one.topic_id())
@@ -86,6 +89,37 @@ def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(fe
     later = one.member(alone=True)
     later.seek({one.name(0): {**found[-1].cursors[one.name(0)], "offset": 0}})
     assert polled(later, some(30))[0].position(0) == told_apart
+
+
+def test_a_partition_that_the_new_topic_has_not_is_left_out_or_stops(feed):
+    one = feed(2)
+    for number in range(2):
+        one.produce([b"a"] * 20, partition=number)
+    kept = {name: cursor for cursors, _, _ in blocks_of(one.replay()) for name, cursor in cursors.items()}
+    one.make_anew(1)
+    one.produce([b"b"] * 30, partition=0)
+    kept = dict(sorted(kept.items(), reverse=True))
+    for source in (one.replay(), one.member(alone=True)):
+        with pytest.raises(
+            InputError, match=r"/1@20 is to be read next, but the topic was deleted and made anew"
+        ):
+            source.seek(kept)
+        source.close()
+    again = one.replay(on_lost="earliest")
+    again.seek(kept)
+    assert [offsets for _, offsets, _ in blocks_of(again)] == [[*range(30)]]
+    alone = one.member(alone=True, on_lost="earliest")
+    alone.seek(kept)
+    assert one.places(polled(alone, some(30))) == places(0, 0, 30)
+
+
+def test_of_a_topic_made_anew_all_is_left_to_a_group_that_has_read_the_old_one(feed):
+    one = feed()
+    before = one.make_anew()
+    one.produce([b"b"] * 30, partition=0)
+    for topic_id, left in ((before, 30), (one.topic_id(), 10)):
+        one.commit({0: 20}, one.mark(topic_id))
+        assert lag_of(one.options(), Path(), one.topic, one.group) == ({one.name(0): left}, True)
 
 
 @pytest.fixture
@@ -147,7 +181,7 @@ def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_star
     polled(member, ends_at(one, 20))
     before = one.make_anew()
     one.produce([b"b"] * 10, partition=0)
-    said = f"{made_anew(one, 20, 10)}; source.on_lost: earliest or latest would go on with these"
+    said = f"{made_anew(one, 20, 10)}; source.on_lost: earliest or latest would go on with what it holds"
     with pytest.raises(InputError) as caught:
         polled(member)
     member.close()

@@ -40,8 +40,7 @@ def read(tail, **ends):
         assert time.monotonic() < deadline
         got = tail.poll(1000, 0.1)
         if isinstance(got, Block):
-            places = (got.position(row).rpartition("/")[2].split("@") for row in range(len(got)))
-            found += [tuple(map(int, place)) for place in places]
+            found += [(int(got.partition(row)[-1]), int(got.offsets[row])) for row in range(len(got))]
             cursors = {name[-1]: cursor["offset"] for name, cursor in got.cursors.items()}
             ends = {name: end for name, end in ends.items() if cursors.get(name[1:]) != end}
     counts = Counter(number for number, _ in found)
@@ -86,3 +85,18 @@ def test_a_partition_that_gets_nearly_all_is_jumped_over_only_where_twice_the_wi
         read(tail, p0=1550, p1=310, p2=310)
     jumps = [(log["partition"], log["records"]) for log in logs if log["event"] == "jumped_forward"]
     assert jumps == [(0, 900)]
+
+
+@pytest.mark.kafka
+def test_a_topic_made_anew_is_read_from_its_last_records_on_however_many_it_has(feed, monkeypatch):
+    monkeypatch.setattr(tail_module, "_LOOK_SECONDS", 0.1)
+    one = feed()
+    one.produce([b"x"] * 200, partition=0)
+    tail = open_tail(one.options(), SourceContext(Path(), 1 << 20, 0, bounded=False), WINDOW)
+    assert read(tail, p0=200) == {0: (0, 200)}
+    one.make_anew()
+    one.produce([b"y"] * 1000, partition=0)
+    with capture_logs() as logs:
+        assert read(tail, p0=1000) == {0: (700, 300)}
+    assert [log["topic"] for log in logs if log["event"] == "topic_made_anew"] == [one.topic]
+    tail.close()

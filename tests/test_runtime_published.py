@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from test_training_fit import SCHEMA, snapshot
 
-from streamad.ports import Promoted
+from streamad.ports import GivenLabel, Promoted
 from streamad.records.schema import Schema
 from streamad.runtime.published import Published, Unfit
 from streamad.state.artifacts import read_files, write_artifact
@@ -107,3 +107,12 @@ def test_a_version_that_does_not_tell_the_order_of_its_fields_is_taken(tmp_path,
     before = changed(fitted, lambda tree: {key: value for key, value in tree.items() if key != "columns"})
     found, said = news(tmp_path, before)
     assert (found[0]["version"], said) == (7, [])
+
+
+def test_labels_that_name_no_event_are_told_in_one_line_with_their_number_however_many(tmp_path):
+    given = [GivenLabel(number, {"label": "normal"}) for number in range(1000)]
+    published = Published(SimpleNamespace(poll=lambda: given), tmp_path, "feed", SCHEMA)
+    with capture_logs() as logs:
+        published.news()
+        published.news()
+    assert [(log["event"], log["count"], log["number"]) for log in logs] == [("labels_refused", 1000, 0)]

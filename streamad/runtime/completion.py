@@ -6,26 +6,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from streamad.errors import InputError, StoreError
 from streamad.learning.given import COMPLETES
+from streamad.runtime.seldom import Seldom
 
 if TYPE_CHECKING:
     from streamad.ports import GivenLabel, Lookup
     from streamad.records.decoder import Decoder
     from streamad.runtime.clock import Clock
 
-log = structlog.get_logger()
-
 _STEP_SECONDS = 0.1
 """So long records are looked up between two batches."""
 
 _AGAIN_SECONDS = 3.0
 """How often it is looked for records that had not come yet."""
-
-_QUIET_SECONDS = 60.0
-"""Between two warnings."""
 
 
 class Completion:
@@ -42,7 +36,7 @@ class Completion:
         self._again = 0.0
         self.lost = 0
         """Labels whose record is nowhere."""
-        self._untold, self._told = 0, -_QUIET_SECONDS
+        self._losses = Seldom("labels_without_record", clock.seconds)
 
     def add(self, labels: Iterable[GivenLabel]) -> None:
         """Take in labels that need their record."""
@@ -86,10 +80,6 @@ class Completion:
         return record
 
     def _lose(self, event: str, reason: Exception) -> None:
-        """Count it, and tell of it once."""
         self.lost += 1
-        self._untold += 1
-        now = self._clock.seconds()
-        if now - self._told >= _QUIET_SECONDS:
-            log.warning("labels_without_record", count=self._untold, of=event, reason=str(reason))
-            self._untold, self._told = 0, now
+        self._losses.add(of=event, reason=str(reason))
+        self._losses.tell()

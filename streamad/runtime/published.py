@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -10,6 +11,7 @@ from streamad.errors import StateError, UserError
 from streamad.learning.given import GivenLabels
 from streamad.ports import GivenLabel, Mute, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
+from streamad.runtime.seldom import Seldom
 from streamad.scoring.sound import read_sound, schema_changes
 from streamad.state.artifacts import write_files
 
@@ -62,6 +64,7 @@ class Published:
         self._given = GivenLabels(feed)
         self._schema = schema
         self._mutes: dict[str, Mute] = {}
+        self._refused = Seldom("labels_refused", time.monotonic)
         self.labels = 0
         """How many places of the labels' order were read, those that hold none included."""
 
@@ -95,6 +98,7 @@ class Published:
                     self._mute(update)
                 case GivenLabel():
                     self._sort(update, changes, incomplete)
+        self._refused.tell()
         artifact = None if promoted is None else self._artifact(promoted)
         mutes = [*self._mutes.values()] if muted else None
         return PublishedNews(changes, incomplete, artifact, reference, wanted, mutes)
@@ -111,7 +115,7 @@ class Published:
         try:
             change = self._given.take(given)
         except UserError as error:
-            log.warning("label_refused", number=given.number, reason=str(error))
+            self._refused.add(number=given.number, reason=str(error))
             return
         if change is not None:
             changes.append(change)

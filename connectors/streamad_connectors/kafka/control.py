@@ -9,7 +9,7 @@ key                    value
 ``wanted``             the version that somebody at a desk asks for: JSON
 ``answered``           up to which order the trainer has answered what is wanted: JSON
 ``mute/1f0c9a2b``      a mute as it last was, in force or over: JSON
-``records``            the topic of records that the feed began with, and its `topic_id.Mark`: JSON
+``records/conn``       the first topic of this name that the feed read, by its `topic_id.Mark`: JSON
 =====================  ==============================================================================
 
 Other keys are left alone. With a signing key each message carries ``hmac``, the HMAC-SHA256 of the rest of its
@@ -27,13 +27,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any, Literal, NoReturn, TypeGuard
 
 from streamad.ports import Mute, Reference
 from streamad_connectors.kafka.chunks import LAST_VERSION, DamagedError, Description, from_json, to_json
 
 PROMOTED, REFERENCE, VERSION = b"promoted", b"reference", b"version/"
-WANTED, ANSWERED, MUTE, RECORDS = b"wanted", b"answered", b"mute/", b"records"
+WANTED, ANSWERED, MUTE, RECORDS = b"wanted", b"answered", b"mute/", b"records/"
 
 FORMAT = 1
 _MESSAGE_BYTES = 16 << 20
@@ -122,8 +123,13 @@ def read_answer(value: bytes, key: bytes | None) -> int:
     return number
 
 
+def records_key(topic: str) -> bytes:
+    """The key of the message that says which topic of this name was the first."""
+    return RECORDS + topic.encode()
+
+
 def write_records(topic: str, mark: str, key: bytes | None) -> bytes:
-    """The value of the message that says which topic the feed began with."""
+    """The value of that message."""
     return _canonical(_signed("records", {"topic": topic, "mark": mark}, key, 0))
 
 
@@ -154,9 +160,19 @@ def read_mute(value: bytes, key: bytes | None) -> Mute:
     texts = [found[name] for name in ("id", "condition", "analyst", "why", "ended_by")]
     if not all(isinstance(text, str) and len(text) <= _MUTE_CHARS for text in texts):
         raise DamagedError("what it says is no text")
-    if not all(isinstance(time, str) and _TIME.fullmatch(time) for time in times):
+    if not all(_is_time(time) for time in times):
         raise DamagedError("a time of it is none")
     return Mute(**found)
+
+
+def _is_time(text: object) -> bool:
+    if not (isinstance(text, str) and _TIME.fullmatch(text)):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def order_of(value: bytes) -> int:

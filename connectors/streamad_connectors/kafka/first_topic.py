@@ -1,4 +1,4 @@
-"""Which topic of records a feed began with, as its trainer has told on control."""
+"""Which topics of records a feed began with, as its trainer has told on control."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def first_topic(client: KafkaClient, folder: Path, control: str, key: bytes | No
                 ledger.enter(message.key() or b"", message.value())
         finally:
             reader.close()
-        records.heed_first(*ledger.records)
+        records.heed_first(ledger.records.get(records.name))
 
     return heed

@@ -65,8 +65,8 @@ class Ledger:
         self.promoted = 0
         self.last = 0
         """The highest number ever, 0 before the first."""
-        self.records = "", ""
-        """The topic that the feed began with, and its mark; empty where it is not told."""
+        self.records: dict[str, str] = {}
+        """By name the marks of the topics that the feed began with."""
         self.refusals = Refusals()
 
     def enter(self, key: bytes, value: bytes | None) -> None:
@@ -83,8 +83,9 @@ class Ledger:
             self.promoted = promoted
         elif (number := version_named(key)) is not None:
             self._enter_version(number, value)
-        elif value is not None and key == RECORDS:
-            self.records = read_records(value, self._key)
+        elif value is not None and key.startswith(RECORDS):
+            topic, mark = read_records(value, self._key)
+            self.records.setdefault(topic, mark)
         elif value is not None and key in _READ:
             _READ[key](value, self._key)
             self.order.take(key, value)

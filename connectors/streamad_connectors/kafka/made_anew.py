@@ -44,12 +44,12 @@ def go_over(
         now = _as_it_is(topic, connection)
         if member is not None and stop:
             # Brokers delete a group's offsets with their topic: who is started next is to be stopped by these, too.
-            now.commit(member, known, topic_id)
+            now.commit(member, {n: offset for n, offset in known.items() if n in now.partitions}, topic_id)
         now.id.anew |= not stop
         offsets = {
             number: now.offset_instead(number, offset, topic_id)
             for number, offset in known.items()
-            if number in now.partitions or stop
+            if now.has(number, offset)
         }
         if member is not None:
             now.commit(member, offsets, now.id.known)

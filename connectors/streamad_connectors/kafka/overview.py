@@ -22,6 +22,7 @@ from streamad_connectors.kafka.connection import (
 )
 from streamad_connectors.kafka.payloads import partition_name
 from streamad_connectors.kafka.settings import KafkaClient, consumer_settings
+from streamad_connectors.kafka.topic_id import TopicId
 from streamad_connectors.kafka.topic_reader import ALONE
 
 _NOBODY, _HIDDEN = "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED"
@@ -30,14 +31,17 @@ _NOBODY, _HIDDEN = "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED"
 def lag_of(options: KafkaClient, folder: Path, records: str, group: str) -> tuple[dict[str, int], bool]:
     """Of each partition of the topic of `records` how many offsets are left to the group, and whether it has begun.
 
+    All of them where the group's offset is of a topic that was deleted.
+
     Raises `UserError` and `WorldError`.
     """
     settings = consumer_settings(options, folder) | ALONE | {"group.id": group}
-    connection = connect(options, Consumer, settings)
+    connection, topic_id = connect(options, Consumer, settings), TopicId(options, folder, records, 0)
     try:
         check_reachable(connection, [records])
+        topic_id.ask()
         with kafka_errors(f"asking for the place of group {group} in topic {records}", connection.events):
-            return _lag(connection.client, records)
+            return _lag(connection.client, records, topic_id)
     finally:
         connection.client.close()
 
@@ -59,14 +63,15 @@ def trainers(options: KafkaClient, folder: Path, group: str, control: str) -> tu
     return len(members), any(_owns(member, control) for member in members)
 
 
-def _lag(consumer: Consumer, records: str) -> tuple[dict[str, int], bool]:
+def _lag(consumer: Consumer, records: str, topic_id: TopicId) -> tuple[dict[str, int], bool]:
     lag, begun = dict[str, int](), False
     numbers = sorted(consumer.list_topics(records, PATIENCE).topics[records].partitions)
     for place in consumer.committed([TopicPartition(records, number) for number in numbers], PATIENCE):
         asked = TopicPartition(records, place.partition)
         first, end = consumer.get_watermark_offsets(asked, PATIENCE) or (0, 0)
         begun = begun or place.offset >= 0
-        lag[partition_name(records, place.partition)] = max(0, end - max(first, place.offset))
+        read = 0 if topic_id.is_another(place.metadata) else place.offset
+        lag[partition_name(records, place.partition)] = max(0, end - max(first, read))
     return lag, begun
 
 

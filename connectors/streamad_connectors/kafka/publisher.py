@@ -24,9 +24,9 @@ from streamad_connectors.kafka.connection import connect
 from streamad_connectors.kafka.control import (
     ANSWERED,
     PROMOTED,
-    RECORDS,
     REFERENCE,
     chunk_key,
+    records_key,
     version_key,
     write_answer,
     write_description,
@@ -179,11 +179,11 @@ class KafkaPublisher:
 
     def _tell_records(self, voice: Voice) -> None:
         """Tell once which topic the feed began with, so that all can tell another one of its name from it."""
-        if (records := self._records) is None or self._ledger.records[0] == records.name:
+        if (records := self._records) is None or records.name in self._ledger.records:
             return
         records.ask()
         if mark := records.mark(records.known):
-            news = [(RECORDS, write_records(records.name, mark, self._key))]
+            news = [(records_key(records.name), write_records(records.name, mark, self._key))]
             with voice.transaction("telling which topic has the records"):
                 voice.say(self._topics.control, news)
             self._enter(news)

@@ -118,9 +118,23 @@ class RecordTopic:
             self.id.heed(mark)
             if not self.id.is_another(mark):
                 found[number] = offset
-            elif alone:
+            elif alone and self.has(number, offset):
                 found[number] = self.offset_instead(number, offset, mark)
         return found
+
+    def has(self, partition: int, read: int) -> bool:
+        """Whether there is a partition of which so much was read; a warning tells of one that went with its topic.
+
+        Raises `InputError` where `on_lost` is to stop.
+        """
+        if partition in self.partitions:
+            return True
+        name = partition_name(self.name, partition)
+        self._tell_lost(
+            f"{name}@{read} is to be read next, but the topic was deleted and made anew since then, and has no such "
+            "partition"
+        )
+        return False
 
     def first_offset(self, partition: int, *, keep: bool) -> int:
         """Where to begin in a partition that was not read here yet.
@@ -163,10 +177,13 @@ class RecordTopic:
     def start_offset(self, partition: int) -> int:
         """Where to begin in a partition for which the group has no offset; may be one of Kafka's `OFFSET_...`.
 
-        Raises `InputError` where only the group's offset was to be taken.
+        Raises `InputError` where only the group's offset was to be taken, or where `on_lost` is to stop at a topic that was
+        made anew: its group's offsets went with it.
         """
         if self.id.is_new(partition):  # and with it all its records
             return OFFSET_BEGINNING
+        if self.id.replaced:
+            return self._begin_again(partition)
         if self.start == "committed":
             raise InputError(
                 f"group {self.group} has no offset for {partition_name(self.name, partition)}, and source.start is "
@@ -175,6 +192,17 @@ class RecordTopic:
         if isinstance(self.start, datetime):
             return self._offset_at(partition, self.start)
         return OFFSET_BEGINNING if self.start == "earliest" else OFFSET_END
+
+    def _begin_again(self, partition: int) -> int:
+        first, end = self.bounds(partition)
+        name = partition_name(self.name, partition)
+        going_on = first if self.on_lost == "earliest" else end
+        self._tell_lost(
+            f"{name} is to be read, but the topic was deleted and made anew since the feed began with it, and holds "
+            f"{first} up to {end} there",
+            going_on_at=going_on,
+        )
+        return going_on
 
     def _offset_at(self, partition: int, moment: datetime) -> int:
         """The first record with this timestamp or a later one; `OFFSET_END` where there is none."""
@@ -195,13 +223,17 @@ class RecordTopic:
         topic = "the topic was deleted and made anew since then, and" if anew else "the topic"
         name = partition_name(self.name, partition)
         what = f"{name}@{lost} is to be read next, but {topic} holds {first} up to {end} there"
-        if self.on_lost == "stop":
-            raise InputError(f"{what}; source.on_lost: earliest or latest would go on with these")
-        self.id.anew |= anew
         going_on = first if self.on_lost == "earliest" else end
         passed = None if anew or going_on < lost else going_on - lost
-        _log.warning("records_lost", records=passed, why=what, going_on_at=going_on)
+        self._tell_lost(what, records=passed, going_on_at=going_on)
+        self.id.anew |= anew
         return going_on
+
+    def _tell_lost(self, why: str, **told: int | None) -> None:
+        """Raises `InputError` where `on_lost` is to stop."""
+        if self.on_lost == "stop":
+            raise InputError(f"{why}; source.on_lost: earliest or latest would go on with what it holds")
+        _log.warning("records_lost", why=why, **told)
 
     def not_alone(self) -> InputError:
         """What ends a reader that may have no other beside it in the group."""

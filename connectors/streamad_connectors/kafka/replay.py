@@ -8,7 +8,6 @@ from itertools import accumulate
 
 from confluent_kafka import OFFSET_END, KafkaError, Message
 
-from streamad.errors import InputError
 from streamad.ports import End, Idle, Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import kafka_errors
@@ -84,11 +83,8 @@ class KafkaReplay:
         offsets = dict(self._starts)
         for name, cursor in positions.items():
             number = int(name.rpartition("/")[2])
-            if number not in offsets:
-                raise InputError(
-                    f"{name} was read up to {cursor['offset']}, and is no partition of the topic now"
-                )
-            offsets[number] = self._within(number, cursor["offset"], cursor.get("topic"))
+            if self._topic.has(number, cursor["offset"]):
+                offsets[number] = self._within(number, cursor["offset"], cursor.get("topic"))
         self._spans = [_Span(n, self._starts[n], offset, self._bounds[n][1]) for n, offset in offsets.items()]
         self._ahead, self._bytes, self._current = [], 0, -1
 

@@ -109,7 +109,11 @@ def open_member(
 
 def open_tail(options: KafkaOptions, context: SourceContext, window: int) -> KafkaTail:
     """The last `window` records and those to come, see `KafkaTail`. Raises `UserError` and `WorldError`."""
-    return KafkaTail(_topic(options, context, _connect(options, context)), window)
+
+    def reconnect() -> Connection[Consumer]:
+        return _connect(options, context)
+
+    return KafkaTail(_topic(options, context, reconnect()), reconnect, window)
 
 
 def open_lookup(options: KafkaOptions, context: SourceContext, heed: Heed) -> KafkaLookup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Message
 from streamad.errors import OutOfTouchError
 from streamad.ports import Idle, Positions, SourceFigures
 from streamad.records.batch import Block
-from streamad_connectors.kafka.connection import kafka_errors
+from streamad_connectors.kafka.connection import Connection, kafka_errors
 from streamad_connectors.kafka.gauge import Gauge, Span
 from streamad_connectors.kafka.payloads import arrivals, partition_name
 from streamad_connectors.kafka.record_topic import ASK_SECONDS, RecordTopic
@@ -36,10 +36,16 @@ class KafkaTail:
     a sample (`Thinning`), and where more than twice the window came meanwhile, it jumps forward to the last ones again.
     """
 
-    def __init__(self, topic: RecordTopic, window: int) -> None:
-        """Raises `StreamadError` for what Kafka answers."""
-        self._topic, self._window = topic, window
-        self._consumer: Consumer = topic.connection.client
+    def __init__(
+        self, topic: RecordTopic, reconnect: Callable[[], Connection[Consumer]], window: int
+    ) -> None:
+        """The connection of `topic` is ours alone, and one of those that `reconnect` makes.
+
+        Raises `StreamadError` for what Kafka answers.
+        """
+        self._topic, self._reconnect, self._window = topic, reconnect, window
+        self._topic_id: str | None = None
+        """That of the topic that the spans are of."""
         self._spans: dict[int, Span] = {}
         self._gauge = Gauge(topic.name)
         self._thinning = Thinning(window)
@@ -119,6 +125,7 @@ class KafkaTail:
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
+        self._go_over()
         known = self._consumer.list_topics(self._topic.name, ASK_SECONDS).topics[self._topic.name]
         bounds = {number: self._topic.bounds(number) for number in known.partitions}
         taken = shares({number: end - first for number, (first, end) in bounds.items()}, self._window)
@@ -133,6 +140,23 @@ class KafkaTail:
             self._go(number, end - taken[number])
         self._gauge.settled = bool(known.partitions)
         self._think(behind)
+
+    def _go_over(self) -> None:
+        """Where the topic was deleted and made anew, read the new one: another client, as this one may never see it."""
+        records = self._topic.id
+        records.ask()
+        if records.known == self._topic_id:
+            return
+        if self._topic_id is not None:
+            _log.warning("topic_made_anew", topic=self._topic.name)
+            self._consumer.close()
+            self._topic = replace(self._topic, connection=self._reconnect())
+            self._spans, records.anew = {}, True
+        self._topic_id = records.known
+
+    @property
+    def _consumer(self) -> Consumer:
+        return self._topic.connection.client
 
     def _jump(self, number: int, records: int) -> None:
         _log.info("jumped_forward", partition=number, records=records)

@@ -71,6 +71,8 @@ class TopicId:
         """Whether the feed has read another topic of this name before: offsets alone would name two records alike."""
         self.begun_with = partitions
         """How many there were when the feed began with the topic, as far as is known."""
+        self.replaced = False
+        """Whether the feed began with another topic of this name, as control tells."""
 
     def mark(self, topic_id: str | None) -> str:
         """What is to be said beside an offset of the topic with this id; nothing where that is not known."""
@@ -96,11 +98,11 @@ class TopicId:
         if mark.partitions is not None:
             self.begun_with = min(mark.partitions, self.begun_with)
 
-    def heed_first(self, topic: str, text: str) -> None:
-        """Take from what is told of the topic that the feed began with whether it is this one."""
-        if topic == self.name:
-            self.heed(text)
-            self.anew |= self.is_another(text)
+    def heed_first(self, text: str | None) -> None:
+        """Take from the mark of the topic of this name that the feed began with whether it is this one."""
+        self.heed(text)
+        self.replaced = self.is_another(text)
+        self.anew |= self.replaced
 
     def is_new(self, partition: int) -> bool:
         """Whether a partition came after the feed began with the topic."""
