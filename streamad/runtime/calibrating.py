@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,18 +46,23 @@ class Calibrating:
         self._trained, self._begun = 0, 0
         self.since = 0
         """From this record number on the version in force was trained on none."""
-        self.rate = AlertRate()
+        self._rate, self._share = AlertRate(), 0.0
 
     def state(self, batches: Sequence[Scored]) -> dict[str, Any]:
         """For the checkpoint, once these batches are committed."""
-        return {"since": self.since, "excess": self._rate_after(batches).excess}
+        return {"since": self.since, "rate": asdict(self._rate_after(batches))}
 
     def restore(self, state: Mapping[str, Any], effective_at: int, plan: Plan) -> None:
         """Go on from a checkpoint, or where it says nothing from where the version in force took over."""
-        saved = {"since": effective_at, "excess": 1.0} | state.get("calibration", {})
-        self.since, self.rate = saved["since"], AlertRate(saved["excess"])
+        saved = {"since": effective_at, "rate": {}} | state.get("calibration", {})
+        self.since, self._rate = saved["since"], AlertRate(**saved["rate"])
         if plan.under_way:
             self.begin(plan.last_version, plan.begun_at)
+
+    def threshold(self, share: float) -> float:
+        """The p-value under which records alert from now on, for a share of them that is meant to."""
+        self._share = share
+        return self._rate.threshold(share)
 
     def rows(self, batch: Batch) -> NDArray[np.int64]:
         """The accepted rows of a batch that a reference may hold."""
@@ -69,7 +75,7 @@ class Calibrating:
 
     def meet(self, scorer: Scorer, committed: Sequence[Scored]) -> None:
         """Let the version in force refer to the rows of committed batches."""
-        self.rate = self._rate_after(committed)
+        self._rate = self._rate_after(committed)
         for scored in committed:
             batch, rows = scored.batch, self.rows(scored.batch)
             self._wait(batch, rows)
@@ -107,13 +113,12 @@ class Calibrating:
 
     def _rate_after(self, batches: Sequence[Scored]) -> AlertRate:
         """Records that the version in force was trained on say nothing."""
-        records, alerts, expected = 0, 0, 0.0
+        rate = self._rate
         for scored in batches:
             if scored.batch.first >= self.since:
-                rows = len(scored.batch) - len(scored.batch.rejections)
-                records, expected = records + rows, expected + rows * scored.threshold * self.rate.excess
-                alerts += int((scored.scores.p_value < scored.threshold).sum())
-        return self.rate.after(records, alerts, expected)
+                p_value = scored.scores.p_value[scored.batch.status == ACCEPTED]
+                rate = rate.after(p_value < scored.threshold, scored.threshold, self._share)
+        return rate
 
     def _wait(self, batch: Batch, rows: NDArray[np.int64]) -> None:
         if self._waiting is None or not len(rows):

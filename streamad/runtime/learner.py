@@ -286,7 +286,7 @@ class Learner(InForce):
         """Bring p-values and threshold up to date with reference, head, and the rates of records and of alerts."""
         scorer.recalibrate()
         share = threshold_for(self._feed.config.alerts.budget, self._records_per_hour())
-        self.threshold = self._calibrating.rate.threshold(share)
+        self.threshold = self._calibrating.threshold(share)
 
     def _records_per_hour(self) -> float | None:
         return self._feed.buffer.records_per_hour()
