@@ -175,7 +175,7 @@ def _running(commands: Commands) -> None:
 
 def _labeling(commands: Commands) -> None:
     queue = _command(commands, "queue", "labeling:queue", "the events most worth an analyst's look now")
-    queue.add_argument("--limit", type=int, default=20, metavar="N")
+    queue.add_argument("--limit", type=_whole, default=20, metavar="N")
     queue.add_argument("--json", action="store_true", help="NDJSON, as when piped")
     label = _command(commands, "label", "labeling:label", "say what an event was")
     label.add_argument("event", nargs="?", metavar="ID", help="an event id, or a key that is unique")
@@ -195,12 +195,12 @@ def _labeling(commands: Commands) -> None:
 def _reading(commands: Commands) -> None:
     alerts = _command(commands, "alerts", "reading:alerts", "what was found")
     alerts.add_argument("--follow", action="store_true", help="go on with new ones as they come")
-    alerts.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
+    alerts.add_argument("--limit", type=_whole, default=50, metavar="N", help="the newest N (0: all)")
     alerts.add_argument("--all", action="store_true", help="also the repeats of a burst, and what is muted")
     show = _command(commands, "show", "showing:show", "why this event, alert or not")
     show.add_argument("event", metavar="ID")
     rejected = _command(commands, "rejected", "reading:rejected", "what could not be read, and why")
-    rejected.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (0: all)")
+    rejected.add_argument("--limit", type=_whole, default=50, metavar="N", help="the newest N (0: all)")
     models = _command(commands, "models", "models:models", "versions of the model")
     models.add_argument("action", choices=("list", "show", "promote", "rollback", "pin", "unpin"))
     models.add_argument("version", nargs="?", type=int, metavar="VERSION")

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from streamad import AE, AESAD, DPVAE, MMLVAE, UAI, VAE, Auto, DeepSAD, DeepSVDD
-from streamad.errors import TrainingError, UserError
+from streamad.errors import TrainingError
 from streamad.estimators import auto, base, detectors, uai
 from streamad.estimators.base import fit_many
 from streamad.estimators.scaling import Scaling
@@ -219,7 +219,7 @@ def test_numbers_of_numpy_are_parameters_too():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_a_clear_error():
-    with pytest.raises(UserError, match="there is no GPU that can be used; auto takes what is there"):
+    with pytest.raises(ValueError, match="device is cuda, but there is no GPU that can be used; auto takes"):
         small(AE, device="cuda").fit(rows()[0])
 
 
@@ -370,3 +370,11 @@ def test_a_constant_column_gets_scale_one_however_its_mean_rounds(value):
     x = np.c_[rows(5_000)[0], np.full(5_000, value)]
     assert Scaling.fit(x, "standard").factor[-1] == 1
     assert Scaling.fit(x, "minmax").factor[-1] == 1
+
+
+def test_what_is_no_table_of_numbers_is_refused_by_name():
+    assert refused(AE, np.full((9, 2), "1")) == "X holds <U1 and not numbers: encode it first"
+    dates = np.full((9, 2), np.datetime64("2026-11-23"))
+    assert refused(AE, dates) == "X holds datetime64[D] and not numbers: encode it first"
+    with pytest.raises(TypeError, match="^X is a masked array: fill it or leave its rows out first$"):
+        small(AE).fit(np.ma.masked_array(rows()[0]))

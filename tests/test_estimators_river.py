@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 import random
+import re
 
 import numpy as np
 import polars as pl
@@ -99,11 +100,11 @@ def test_a_feature_that_a_row_lacks_is_its_mean_and_a_new_one_waits_for_the_next
     assert model.score_one({"a": 9.5, "c": 7}) != model.score_one({"a": 9.5, "c": 1000})
 
 
-@pytest.mark.parametrize("value", ["tcp", float("inf"), -np.inf])
+@pytest.mark.parametrize("value", ["tcp", float("inf"), -np.inf, 1e155, 10**400, [1.0], 1j])
 def test_a_value_that_is_no_finite_number_is_named_and_none_of_its_rows_taken(value):
     model = detector(grace=1)
-    said = rf"^feature 'a' is {value!r}: River's transformers can make finite numbers of it$"
-    with pytest.raises(ValueError, match=said.replace("(", r"\(").replace(")", r"\)")):
+    said = rf"^feature 'a' is {re.escape(repr(value))}: River's transformers can make finite numbers of it$"
+    with pytest.raises(ValueError, match=said):
         model.learn_many([{"a": 1.0}, {"a": value}])
     assert model.score_one({"a": 1.0}) == 0.0
     assert not model._rows

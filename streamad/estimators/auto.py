@@ -37,8 +37,8 @@ class Auto(SavedEstimator):
     DP-VAE, Deep SAD and AE-SAD, which without labels are a VAE, Deep SVDD and an autoencoder. With a labeled anomaly
     trees and logistic regression stand beside them, without one the distance to the nearest neighbours.
 
-    - `epochs`: how often the trainings of the networks go through the rows; None is 150 times, or fewer where there
-      are so many rows that it would take more than 10,000 batches;
+    - `epochs`: how often the trainings of the networks go through the rows; None is 150 times, more often where there are
+      so few rows that DP-VAE would have less than 600 batches, and fewer where it would take more than 10,000;
     - `seed`, `device`, `verbose`: as in `Estimator`.
 
     After a fit: `deep_` and `shallow_`, the members by name; `epochs_`, how often the trainings went through the rows;
@@ -108,15 +108,13 @@ class Auto(SavedEstimator):
         """The networks, not fitted."""
         shared: dict[str, Any] = {
             "epochs": epochs,
-            "min_steps": 1,
-            "batch_size": _BATCH,
             "seed": self.seed,
             "device": self.device,
             "verbose": self.verbose,
         }
         return {
-            "dp_vae": DPVAE(**shared),
-            "deep_sad": DeepSAD(members=3, pretraining=0.33, **shared),
+            "dp_vae": DPVAE(**shared) if self.epochs is None else DPVAE(min_steps=1, **shared),
+            "deep_sad": DeepSAD(members=3, **shared),
             "ae_sad": AESAD(**shared),
         }
 

@@ -19,6 +19,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from streamad.errors import UserError
 from streamad.estimators import files
 from streamad.estimators.parameters import Count, Device, Hidden, Members, Rate, Seed, Weight, checked
 from streamad.estimators.progress import shown
@@ -195,7 +196,7 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
             raise ValueError("it is smaller than its networks")
         detector = make_detector(self._detector, width, self._options(), range(self.members))
         files.fill(detector, files.part(arrays, "detector."))
-        self.detector_ = detector.to(choose_device(self.device))
+        self.detector_ = detector.to(_place(self.device))
         self.detector_.prepare()
 
 
@@ -237,7 +238,7 @@ def fit_many(
 def _trained(first: Estimator, ready: Sequence[Prepared]) -> tuple[Detector, list[float]]:
     """One detector with the members of all estimators, and the mean loss of each epoch."""
     options, seeds = ready[0].options, [seed for one in ready for seed in one.seeds]
-    device = choose_device(options.device)
+    device = _place(options.device)
     data = TrainingRows(
         torch.from_numpy(np.stack([one.rows for one in ready])).to(device),
         torch.from_numpy(np.stack([one.labels for one in ready])).to(device),
@@ -245,6 +246,14 @@ def _trained(first: Estimator, ready: Sequence[Prepared]) -> tuple[Detector, lis
     detector = make_detector(options.name, data.rows.shape[2], options, seeds).to(device)
     with shown(type(first).__name__, verbose=first.verbose) as progress:
         return detector, train(detector, data, options, seeds, progress=progress, patience=first.patience)
+
+
+def _place(device: str) -> torch.device:
+    try:
+        return choose_device(device)
+    except UserError:
+        message = f"device is {device}, but there is no GPU that can be used; auto takes what is there"
+        raise ValueError(message) from None
 
 
 def _members(detector: Detector, options: DetectorOptions, start: int) -> Detector:

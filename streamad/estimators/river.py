@@ -24,6 +24,10 @@ Rows = pl.DataFrame | Iterable[Row]
 """A polars frame, one of pandas (anything with its ``to_dict("records")``), or mappings."""
 
 
+_LARGEST = 1e100
+"""The spread of larger numbers may not be finite."""
+
+
 class RiverDetector(AnomalyDetector):
     """Keeps a window of the last rows and fits an estimator on it from time to time; higher = more anomalous.
 
@@ -88,7 +92,7 @@ class RiverDetector(AnomalyDetector):
     def learn_many(self, X: Rows, y: Iterable[object] | None = None) -> None:  # noqa: N803  # River's name
         """Take rows in, with their labels if there are any; fits at most once, after the last.
 
-        Raises `ValueError`, and takes none of them, where a value is not a finite number or a label is none.
+        Raises `ValueError`, and takes none of them, where a value is no number below 1e100 or a label is none.
         """
         rows = [_numbers(row) for row in _mappings(X)]
         known = [-1] * len(rows) if y is None else [_label(label) for label in y]
@@ -125,16 +129,20 @@ def _mappings(X: Rows) -> Iterable[Row]:  # noqa: N803  # River's name
 
 
 def _numbers(row: Row) -> dict[Hashable, float]:
-    """The values that a row has. Raises `ValueError` for what is no finite number."""
+    """The values that a row has. Raises `ValueError` for what is no number below `_LARGEST`."""
     found = {}
     for name, value in row.items():
         if value is None or value != value:  # noqa: PLR0124  # NaN of any type
             continue
-        if isinstance(value, str) or not math.isfinite(value):
+        try:
+            found[name] = float(value)
+            usable = not isinstance(value, str) and abs(found[name]) < _LARGEST
+        except (TypeError, ValueError, OverflowError):
+            usable = False
+        if not usable:
             raise ValueError(
                 f"feature {name!r} is {value!r}: River's transformers can make finite numbers of it"
             )
-        found[name] = float(value)
     return found
 
 

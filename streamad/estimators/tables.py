@@ -44,10 +44,15 @@ def restore_columns(estimator: BaseEstimator, values: Mapping[str, Any]) -> None
 
 
 def _plain(X: Table) -> Table:  # noqa: N803  # scikit-learn's name
-    """A polars frame as one of floats, everything else as it is."""
+    """A polars frame as one of floats, everything else as it is, if it holds numbers."""
     if isinstance(X, pl.LazyFrame):
         raise TypeError("X is a lazy frame: collect() it first")
     if not isinstance(X, pl.DataFrame):
+        if isinstance(X, np.ma.MaskedArray):
+            raise TypeError("X is a masked array: fill it or leave its rows out first")
+        kind = getattr(X, "dtype", None)
+        if isinstance(kind, np.dtype) and kind.kind in "USMm":
+            raise ValueError(f"X holds {kind} and not numbers: encode it first")
         return X
     for name, kind in X.schema.items():
         if not (kind.is_numeric() or kind == pl.Boolean):
