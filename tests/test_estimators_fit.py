@@ -376,5 +376,5 @@ def test_what_is_no_table_of_numbers_is_refused_by_name():
     assert refused(AE, np.full((9, 2), "1")) == "X holds <U1 and not numbers: encode it first"
     dates = np.full((9, 2), np.datetime64("2026-11-23"))
     assert refused(AE, dates) == "X holds datetime64[D] and not numbers: encode it first"
-    with pytest.raises(TypeError, match="^X is a masked array: fill it or leave its rows out first$"):
+    with pytest.raises(TypeError, match="X is a masked array: fill it"):
         small(AE).fit(np.ma.masked_array(rows()[0]))
