@@ -10,9 +10,10 @@ from streamad.bench.papers.active import active_trees, active_trees_on_new_rows
 from streamad.bench.papers.baselines import Method, Scores, for_each, on_codes
 from streamad.bench.papers.deep import HIDDEN, OTHER_HIDDEN, coding
 from streamad.bench.papers.entries import DETECTORS, ActiveEntry, Entry, Labels, NoveltyEntry, SplitEntry
-from streamad.bench.papers.ours import OURS
+from streamad.bench.papers.ours import OURS, SLOW
 from streamad.bench.papers.outside import deepod_detector, pyod_detector
 from streamad.bench.papers.protocols import Split
+from streamad.estimators.base import Estimator
 from streamad.estimators.detectors import AE
 
 
@@ -31,12 +32,16 @@ def _other(package: str, score: Callable[[Split, int], Scores], labels: Labels) 
 def _hybrid(score: Callable[[Split, int], Scores]) -> SplitEntry:
     """A baseline on the code of an autoencoder, which Deep SAD's authors call a hybrid."""
 
-    def make(dataset: str) -> Method:
+    def method(dataset: str) -> Method:
         hidden = HIDDEN.get(dataset, OTHER_HIDDEN)
-        return on_codes(coding(lambda seed: AE(hidden=hidden, seed=seed, device="cpu")), for_each(score))
+
+        def make(seed: int) -> Estimator:
+            return AE(hidden=hidden, norm=True, seed=seed, device="cpu", **SLOW)
+
+        return on_codes(coding(make), for_each(score))
 
     sources = ("bench/papers/baselines.py", "bench/papers/deep.py", *DETECTORS)
-    return SplitEntry(make=make, sources=sources, labels="ignored")
+    return SplitEntry(make=method, sources=sources, labels="ignored")
 
 
 _BASELINES: Final[Mapping[str, Entry]] = {
