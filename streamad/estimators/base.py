@@ -79,6 +79,7 @@ class Estimator(TransformerMixin, SavedEstimator):  # type: ignore[misc]  # scik
     def fit(self, X: Table, y: ArrayLike | None = None) -> Self:  # noqa: N803  # scikit-learn's name
         """Learn from X [n, D] with labels y [n]: 1 anomaly, 0 normal, -1 unlabeled; None = all unlabeled.
 
+        Unlabeled rows are taken to be normal, as in the papers, so 0 says no more than -1; to `UAI` it does.
         Interrupted, it leaves an earlier fit as it was. Raises `ValueError` for what is no such table, labels or
         parameter, `TrainingError` where the training diverges.
         """

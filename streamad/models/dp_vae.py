@@ -22,7 +22,7 @@ class DPVAE(VAE):
         {**VAE.SETTINGS, "alpha": 5.0, "warm_up": 0.3, "frozen": 1.0}
     )
     """``alpha``: the outliers' prior mean in every latent dimension (mu_o of table 8). ``warm_up``: the share
-    of the training that sees no outliers (appendix A.3.2: 50 of 150 epochs). ``frozen``: 0 lets outliers
+    of the training that sees no outliers (about the 50 of 150 epochs of appendix A.3.2). ``frozen``: 0 lets outliers
     train the decoder as well."""
 
     def outlier_loss(self, outliers: Outliers, progress: float, beta: float) -> Tensor | None:

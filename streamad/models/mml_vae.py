@@ -22,7 +22,7 @@ class MMLVAE(VAE):
         {**VAE.SETTINGS, "gamma": 1.0, "beta_cubo": 0.05, "warm_up": 0.3}
     )
     """``gamma``: weight of the outliers. ``beta_cubo``: between 0 and 0.5 (table 9). ``warm_up``: the share
-    of the training that sees no outliers (appendix A.3.2: 50 of 150 epochs)."""
+    of the training that sees no outliers (about the 50 of 150 epochs of appendix A.3.2)."""
 
     @classmethod
     def checked(cls, settings: Mapping[str, float]) -> dict[str, float]:

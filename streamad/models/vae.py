@@ -41,7 +41,7 @@ class VAE(Detector):
     )
     """``norm``: 1 with batch normalisation of the hidden layers. ``beta``: weight of the KL term in training
     (beta_KL of table 8), ``score_beta`` in the score. ``annealed``: the share of the training over which
-    the weight grows from 0 (appendix A.3.2: 20 of 150 epochs)."""
+    the weight grows from 0 (about the 20 of 150 epochs of appendix A.3.2)."""
     LOG_VARIANCE = 8.0
     """Log variances are held within plus or minus this, so that no exponential overflows."""
 
