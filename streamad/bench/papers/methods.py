@@ -74,6 +74,7 @@ _OTHERS: Final[Mapping[str, Mapping[str, Entry]]] = {
     },
     "ae-sad-table-2": {"oc-svm": _SVM, **_BASELINES, **_HYBRIDS},
     "clustered": {"oc-svm": _SVM, **_BASELINES, **_HYBRIDS},
+    "few-labels": _BASELINES,
     "pollution": {"oc-svm": _SVM, **_BASELINES},
     "uainets-digits": {"active extratrees": _TREES},
     "uainets-figure-4": {

@@ -124,6 +124,11 @@ OURS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "dp-vae": _own(DPVAE, "used"),
         "auto": _AUTO,
     },
+    "few-labels": {
+        "ae-sad": _own(AESAD, "used"),
+        "deep-sad": _own(DeepSAD, "used"),
+        "auto": _AUTO,
+    },
     "pollution": {
         "ae": _own(AE, "ignored", hidden=(128, 64, 32), scaling="minmax"),
         "ae-sad": _own(AESAD, "used", alpha=1.0),

@@ -68,15 +68,16 @@ def deep_sad_split(data: DataSet, seed: int) -> Split:
     return _split(data, normal[:n], anomalous[:labeled], np.concatenate([normal[n:], anomalous[a:]]))
 
 
-def ae_sad_split(data: DataSet, seed: int) -> Split:
+def ae_sad_split(data: DataSet, seed: int, given: int | None = None) -> Split:
     """60 % of the normal rows train, with labeled anomalies that are 5 % of the training set; all others test.
 
-    Angiulli et al., section 4.3. At most 60 % of the anomalies are labeled, since some sets have too few.
+    Angiulli et al., section 4.3. At most 60 % of the anomalies are labeled, since some sets have too few. Or so many
+    labels are `given`.
     """
     rng = np.random.default_rng(seed)
     normal, anomalous = _shuffled(data, rng)
     n = round(TRAIN_SHARE * len(normal))
-    labeled, note = _ae_sad_labels(n, len(anomalous))
+    labeled, note = _ae_sad_labels(n, len(anomalous)) if given is None else (given, "")
     return _split(
         data, normal[:n], anomalous[:labeled], np.concatenate([normal[n:], anomalous[labeled:]]), note
     )

@@ -73,6 +73,6 @@ def _cells(table: Table, dataset: str, choice: Choice) -> Iterator[Cell]:
 def _runs(method: str, entry: Entry, setting: Setting, table: Table, choice: Choice) -> bool:
     if not entry.installed or (choice.methods and method not in choice.methods):
         return False
-    if table.name != "pollution" or setting.families:
+    if table.name not in ("pollution", "few-labels") or setting.families:
         return True
-    return entry.labels != ("ignored" if setting.labels else "needed")
+    return entry.labels != ("ignored" if setting.labels or setting.given else "needed")
