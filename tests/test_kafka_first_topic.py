@@ -7,12 +7,14 @@ from kafka_feed import places, polled, some
 from kafka_topics import committed, read_all
 from kafka_updates_help import HERE, active, options
 from streamad_connectors.kafka.control import RECORDS, records_key, write_records
+from streamad_connectors.kafka.desk import KafkaDesk
 from streamad_connectors.kafka.first_topic import first_topic
 from streamad_connectors.kafka.ledger import Ledger
 from streamad_connectors.kafka.topic_id import TopicId
 from structlog.testing import capture_logs
 
 from streamad.errors import InputError
+from streamad.ports import ClusterContext, SourceContext
 
 pytestmark = pytest.mark.kafka
 
@@ -22,6 +24,11 @@ KEY = b"key"
 def told(broker, names):
     """What control says of it, each time that it does."""
     return [message.value for message in read_all(broker, names.control) if message.key.startswith(RECORDS)]
+
+
+def letters(one):
+    """What positions in the topic have of its id."""
+    return one.topic_id()[:8].replace("/", "_").replace("+", "-")
 
 
 def test_the_trainer_tells_once_which_topic_the_feed_began_with(broker, names, feed):
@@ -62,8 +69,7 @@ def test_where_no_offset_of_the_group_is_left_a_topic_made_anew_is_begun_as_on_l
     blocks += polled(member, lambda blocks: one.ends(blocks) == {0: 11})
     assert one.places(blocks) == (places(0, 0, 11) if policy == "earliest" else ["0@10"])
     assert len([entry for entry in logs if entry["event"] == "records_lost"]) == 1
-    letters = one.topic_id()[:8].replace("/", "_").replace("+", "-")
-    assert blocks[-1].position(0).startswith(f"{one.name(0)}~{letters}@")
+    assert blocks[-1].position(0).startswith(f"{one.name(0)}~{letters(one)}@")
 
 
 def test_of_two_topics_that_are_read_by_turns_each_is_known_as_it_was_first(broker, names, feed):
@@ -78,6 +84,23 @@ def test_of_two_topics_that_are_read_by_turns_each_is_known_as_it_was_first(brok
     records.ask()
     first_topic(options(broker), HERE, names.control, None)(records)
     assert records.replaced
+
+
+def test_at_a_desk_a_label_of_an_event_that_went_with_its_topic_needs_the_record_beside_it(
+    broker, names, feed
+):
+    one = feed()
+    with active(broker, names, records=TopicId(options(broker), HERE, one.topic, 1)):
+        pass
+    one.make_anew()
+    context = ClusterContext("f", SourceContext(HERE, 1 << 20, 0, bounded=False), lambda: None, 1000, 10)
+    desk = KafkaDesk(options(broker), one.options(), names, context, key=None)
+    old = f"f/{one.name(0)}@3"
+    events = [old, f"f/{one.name(0)}~{letters(one)}@3"]
+    assert desk.give([{"event_id": event, "label": "normal"} for event in events]) == [
+        f"{old} was in a topic that is deleted: its label needs the record beside it",
+        None,
+    ]
 
 
 def test_what_is_told_of_another_topic_or_by_somebody_else_does_not_count():

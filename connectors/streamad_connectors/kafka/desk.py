@@ -32,6 +32,7 @@ from streamad_connectors.kafka.payloads import place_of
 from streamad_connectors.kafka.settings import KafkaClient
 from streamad_connectors.kafka.source import KafkaOptions, group_of
 from streamad_connectors.kafka.telling import tell
+from streamad_connectors.kafka.topic_id import TopicId
 from streamad_connectors.kafka.topic_reader import TopicReader
 from streamad_connectors.kafka.topics import Topics
 from streamad_connectors.kafka.updates import ARTIFACT_BYTES, LABEL_BYTES
@@ -87,6 +88,7 @@ class KafkaDesk:
         self._folder, self._key = context.source.folder, key
         self._trainers = trainers_of(context.feed), topics.control
         self._open: dict[str, Newest] = {}
+        self._topic_id: TopicId | None = None
         self._told = False
 
     def where(self, what: Seen) -> str:
@@ -220,9 +222,20 @@ class KafkaDesk:
             return (
                 f"{event} is none of the newest alerts and candidates: its label needs the record beside it"
             )
-        if place_of(self._source.topic, event.removeprefix(f"{self._context.feed}/")) is None:
+        place = place_of(self._source.topic, event.removeprefix(f"{self._context.feed}/"))
+        if place is None:
             return f"{event} is no event of this feed, as {self._context.feed}/{self._source.topic}/0@42 would be"
+        if not self._records(self._source).has(place.generation):
+            return f"{event} was in a topic that is deleted: its label needs the record beside it"
         return None
+
+    def _records(self, source: KafkaOptions) -> TopicId:
+        """Which topic of records there is now, as far as this user may know."""
+        if self._topic_id is None:
+            self._topic_id = TopicId(source, self._folder, source.topic, 0)
+            self._topic_id.ask()
+            self._topic_id.heed_first(self._control().ledger.records.get(source.topic))
+        return self._topic_id
 
     def _control(self) -> _Control:
         """What control says now; that some of it does not count is said once."""
