@@ -25,9 +25,13 @@ exit codes: 0 done, 1 a bug in streamad, 2 wrong input, 3 the world (disk, broke
 
 _SEEDS = 1 << 32
 
+_ONE_THREAD = "OPENBLAS_NUM_THREADS", "1"
+"""For numpy, which is not imported yet: beside a busy core products on two threads take fifty times as long as on one."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    os.environ.setdefault(*_ONE_THREAD)
     args = parser().parse_args(arguments)
     _write_anything()
     module, _, function = args.command_function.partition(":")
@@ -243,11 +247,7 @@ def _benching(commands: Commands) -> None:
         help="a verdict applies N records after the question (default: 1000)",
     )  # fmt: skip
     stream.add_argument(
-        "--wrong-labels",
-        type=_part,
-        default=0.0,
-        metavar="SHARE",
-        help="the share of verdicts that are wrong",
+        "--wrong-labels", type=_part, default=0.0, metavar="SHARE", help="this share of verdicts is wrong"
     )
     stream.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the config of streamad"

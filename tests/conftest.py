@@ -13,6 +13,9 @@ import kafka_updates_help
 import pytest
 import structlog
 import torch
+from threadpoolctl import threadpool_limits
+
+threadpool_limits(1, user_api="blas")  # as the command line has it
 
 # A shell's background jobs ignore Ctrl-C, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

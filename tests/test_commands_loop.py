@@ -72,3 +72,12 @@ def test_commands_beside_the_daemon_start_without_torch_polars_and_numba():
     code = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_products_are_made_on_one_thread_as_more_wait_for_each_other_beside_a_busy_core():
+    code = (
+        "import sys, streamad.cli as cli; assert 'numpy' not in sys.modules; cli.main(['status', 'no.yaml']); "
+        "import numpy, threadpoolctl as t; print([x['num_threads'] for x in t.threadpool_info() if x['user_api'] == 'blas'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=120)
+    assert set(json.loads(done.stdout)) == {1}
