@@ -149,8 +149,8 @@ class KafkaTail:
             return
         if self._topic_id is not None:
             _log.warning("topic_made_anew", topic=self._topic.name)
-            self._consumer.close()
-            self._topic = replace(self._topic, connection=self._reconnect())
+            before, self._topic = self._consumer, replace(self._topic, connection=self._reconnect())
+            before.close()
             self._spans, records.anew = {}, True
         self._topic_id = records.known
 
