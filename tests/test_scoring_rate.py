@@ -60,6 +60,11 @@ def test_no_more_than_a_fiftieth_of_all_records_is_corrected_for_and_less_where_
     assert budget / most < many.threshold(budget) < budget
 
 
+def test_a_new_budget_is_corrected_by_no_more_than_its_own_share():
+    assert AlertRate(3.0).threshold(0.2) == pytest.approx(0.2 / 1.1, rel=1e-3)
+    assert AlertRate(1 / 3).threshold(0.2) == pytest.approx(0.2 * 1.1, rel=1e-3)
+
+
 def test_what_a_day_moves_is_followed_so_that_each_part_of_it_keeps_the_budget():
     """By day 1.3 times as many records are under each p-value as by night 0.7 times; batches of 500."""
     random, rate, alerts, plain = np.random.default_rng(1), AlertRate(), [], []

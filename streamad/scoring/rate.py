@@ -44,7 +44,7 @@ class AlertRate:
     def threshold(self, share: float) -> float:
         """The p-value under which a record is an alert, for a share of the records that may be."""
         meant = _MEMORY * share
-        return share * (meant + _DOUBT) / (meant * self.ratio + _DOUBT)
+        return share * (meant + _DOUBT) / (meant * _bounded(self.ratio, share) + _DOUBT)
 
     def after(self, alerted: NDArray[np.bool_], threshold: float, share: float) -> Self:
         """After more records [n], judged by a threshold where so large a share of them was meant."""
@@ -69,5 +69,9 @@ class AlertRate:
             return self.ratio
         weight = 1 - math.exp(-_BLOCK / _MEMORY)
         moved = self.ratio + weight * (self.uncorrected / self.meant - self.ratio)
-        most = 1 + _CORRECTED * _BLOCK / self.meant
-        return min(max(moved, 1 / most), most)
+        return _bounded(moved, self.meant / _BLOCK)
+
+
+def _bounded(ratio: float, share: float) -> float:
+    most = 1 + _CORRECTED / max(share, np.finfo(float).tiny)
+    return min(max(ratio, 1 / most), most)
