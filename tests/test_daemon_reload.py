@@ -56,6 +56,7 @@ def test_a_hang_up_brings_a_new_budget_and_refuses_what_counts_from_a_start_on(d
     assert [line["key"] for line in said(folder, "config_change_refused")] == ["detector.members"]
     assert said(folder, "config_read")[0]["changed"] == ["alerts.budget", "alerts.burst"]
     # the threshold is the budget, give or take what the rate of alerts moves it
+    assert alerts[0]["threshold"] == 0.05
     assert [alert["threshold"] for alert in alerts[:before]] == [pytest.approx(0.05, rel=0.4)] * before
     assert all(alert["threshold"] == pytest.approx(0.2, rel=0.2) for alert in alerts[before:])
     assert {alert["repeat_of"] for alert in alerts[before:]} == {None}

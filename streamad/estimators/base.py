@@ -252,9 +252,8 @@ def _trained(first: Estimator, ready: Sequence[Prepared]) -> tuple[Detector, lis
 def _place(device: str) -> torch.device:
     try:
         return choose_device(device)
-    except UserError:
-        message = f"device is {device}, but there is no GPU that can be used; auto takes what is there"
-        raise ValueError(message) from None
+    except UserError as error:
+        raise ValueError(str(error).removeprefix("detector.")) from None
 
 
 def _members(detector: Detector, options: DetectorOptions, start: int) -> Detector:

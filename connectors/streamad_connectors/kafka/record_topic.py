@@ -183,7 +183,13 @@ class RecordTopic:
         if self.id.is_new(partition):  # and with it all its records
             return OFFSET_BEGINNING
         if self.id.replaced:
-            return self._begin_again(partition)
+            first, end = self.bounds(partition)
+            return self._going_on(
+                f"{partition_name(self.name, partition)} is to be read, but the topic was deleted and made anew since "
+                f"the feed began with it, and holds {first} up to {end} there",
+                first,
+                end,
+            )
         if self.start == "committed":
             raise InputError(
                 f"group {self.group} has no offset for {partition_name(self.name, partition)}, and source.start is "
@@ -192,17 +198,6 @@ class RecordTopic:
         if isinstance(self.start, datetime):
             return self._offset_at(partition, self.start)
         return OFFSET_BEGINNING if self.start == "earliest" else OFFSET_END
-
-    def _begin_again(self, partition: int) -> int:
-        first, end = self.bounds(partition)
-        name = partition_name(self.name, partition)
-        going_on = first if self.on_lost == "earliest" else end
-        self._tell_lost(
-            f"{name} is to be read, but the topic was deleted and made anew since the feed began with it, and holds "
-            f"{first} up to {end} there",
-            going_on_at=going_on,
-        )
-        return going_on
 
     def _offset_at(self, partition: int, moment: datetime) -> int:
         """The first record with this timestamp or a later one; `OFFSET_END` where there is none."""
@@ -223,11 +218,16 @@ class RecordTopic:
         topic = "the topic was deleted and made anew since then, and" if anew else "the topic"
         name = partition_name(self.name, partition)
         what = f"{name}@{lost} is to be read next, but {topic} holds {first} up to {end} there"
-        going_on = first if self.on_lost == "earliest" else end
-        passed = None if anew or going_on < lost else going_on - lost
-        self._tell_lost(what, records=passed, going_on_at=going_on)
+        going_on = self._going_on(what, first, end, None if anew else lost)
         self.id.anew |= anew
         return going_on
+
+    def _going_on(self, why: str, first: int, end: int, lost: int | None = None) -> int:
+        """The offset that `on_lost` says, told with how many it is behind `lost`, where that is known."""
+        offset = first if self.on_lost == "earliest" else end
+        passed = None if lost is None or offset < lost else offset - lost
+        self._tell_lost(why, records=passed, going_on_at=offset)
+        return offset
 
     def _tell_lost(self, why: str, **told: int | None) -> None:
         """Raises `InputError` where `on_lost` is to stop."""
