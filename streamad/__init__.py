@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamad.errors import TrainingError, UserError
     from streamad.estimators.auto import Auto
     from streamad.estimators.detectors import (
         AE,
@@ -38,20 +39,27 @@ __all__ = [
     "DeepSAD",
     "DeepSVDD",
     "Supervised",
+    "TrainingError",
+    "UserError",
     "__version__",
 ]
 
 __version__ = "0.1.0"
 
-_ELSEWHERE = {"Auto": "auto", "UAI": "uai"}
-"""The modules of streamad.estimators that hold the estimators which ``detectors`` does not."""
+_ELSEWHERE = {
+    "Auto": "estimators.auto",
+    "UAI": "estimators.uai",
+    "TrainingError": "errors",
+    "UserError": "errors",
+}
+"""The modules that hold what ``estimators.detectors`` does not."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # any of the classes
-    """An estimator, imported when it is first asked for: it brings torch, which the commands start without."""
+    """An estimator or an error, imported when first asked for: torch, which estimators bring, takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module 'streamad' has no attribute {name!r}")
-    module = importlib.import_module(f"streamad.estimators.{_ELSEWHERE.get(name, 'detectors')}")
+    module = importlib.import_module(f"streamad.{_ELSEWHERE.get(name, 'estimators.detectors')}")
     return getattr(module, name)
 
 

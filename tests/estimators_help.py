@@ -17,7 +17,8 @@ from streamad.errors import UserError
 from streamad.estimators import files
 from streamad.estimators.base import Estimator
 
-KINDS = tuple(getattr(streamad, name) for name in streamad.__all__ if name != "__version__")
+PUBLIC = [getattr(streamad, name) for name in streamad.__all__ if name != "__version__"]
+KINDS = tuple(kind for kind in PUBLIC if issubclass(kind, BaseEstimator))
 DETECTORS = tuple(kind for kind in KINDS if issubclass(kind, Estimator))
 """Those of one network each, which UAI and Auto are made of."""
 SMALL = {"hidden": (6, 3), "members": 2, "epochs": 3, "min_steps": 1, "device": "cpu"}

@@ -11,8 +11,7 @@ from estimators_help import DETECTORS, KINDS, fitted, parameters, rows, small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from streamad import AE, AESAD, DPVAE, MMLVAE, UAI, VAE, Auto, DeepSAD, DeepSVDD
-from streamad.errors import TrainingError
+from streamad import AE, AESAD, DPVAE, MMLVAE, UAI, VAE, Auto, DeepSAD, DeepSVDD, TrainingError
 from streamad.estimators import auto, base, detectors, uai
 from streamad.estimators.base import fit_many
 from streamad.estimators.scaling import Scaling
@@ -153,8 +152,9 @@ def test_a_polars_frame_says_what_its_columns_are_called(kind):
     np.testing.assert_array_equal(
         detector.decision_function(frame), small(kind).fit(x, y).decision_function(x)
     )
-    with pytest.raises(ValueError, match="feature names should match"):
+    with pytest.raises(ValueError, match=r"^The feature names should match .*: - e ") as problem:
         detector.decision_function(frame.rename({"b": "e"}))
+    sentence(problem)
     with pytest.raises(ValueError, match="X holds NaN, a missing value, in row 0, column c"):
         detector.decision_function(frame.with_columns(c=pl.col("c").shift(1)))
 
@@ -180,6 +180,9 @@ def test_a_column_that_is_not_numeric_is_named():
     ("kind", "parameters", "said"),
     [
         (AE, {"epochs": 0}, "AE: epochs is 0, but should be greater than or equal to 1"),
+        (AE, {"epochs": "3"}, "AE: epochs is '3', but should be a valid integer"),
+        (AE, {"epochs": True}, "AE: epochs is True, but should be a valid integer"),
+        (AE, {"epochs": 3.0}, "AE: epochs is 3.0, but should be a valid integer"),
         (AE, {"hidden": (8,)}, "AE: hidden is (8,), but "),
         (AE, {"hidden": (8, 0)}, "AE: hidden is (8, 0), but should be greater than or equal to 1"),
         (AE, {"hidden": 8}, "AE: hidden is 8, but "),
@@ -201,6 +204,11 @@ def test_a_column_that_is_not_numeric_is_named():
         (UAI, {"base": Auto()}, "UAI: base is Auto(...), but should be an instance of Estimator"),
         (UAI, {"base": UAI()}, "UAI: base is UAI(...), but should be an instance of Estimator"),
         (UAI, {"base": AE(members=0)}, "AE: members is 0, but should be greater than or equal to 1"),
+        (
+            UAI,
+            {"level_weight": 1e300},
+            "UAI: level_weight is 1e+300, but should be less than or equal to 1000000",
+        ),
         (UAI, {"prior_rate": 1}, "UAI: prior_rate is 1, but should be less than 1"),
         (Auto, {"epochs": 0}, "Auto: epochs is 0, but should be greater than or equal to 1"),
         (Auto, {"seed": [1, 2]}, "Auto: seed is [1, 2], but should be a valid integer"),

@@ -211,7 +211,7 @@ def test_what_is_public_is_this():
         "DeepSVDD",
         "Supervised",
     }
-    assert set(streamad.__all__) == estimators | {"__version__"}
+    assert set(streamad.__all__) == estimators | {"TrainingError", "UserError", "__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", streamad.__version__)
     assert {getattr(streamad, name).__name__ for name in estimators} == estimators
     assert not hasattr(streamad, "Everything")

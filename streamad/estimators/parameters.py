@@ -7,21 +7,32 @@ import reprlib
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from sklearn.base import BaseEstimator
 
 from streamad.models.options import MOST_MEMBERS
 
-Count = Annotated[int, Field(ge=1)]
-Members = Annotated[int, Field(ge=1, le=MOST_MEMBERS)]
-Width = Annotated[int, Field(ge=1, le=65536)]
+_MOST_WEIGHT = 1e6
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+_Int = Annotated[int, BeforeValidator(_plain), Field(strict=True)]
+_Float = Annotated[float, BeforeValidator(_plain), Field(strict=True, allow_inf_nan=False)]
+
+Count = Annotated[_Int, Field(ge=1)]
+Members = Annotated[_Int, Field(ge=1, le=MOST_MEMBERS)]
+Width = Annotated[_Int, Field(ge=1, le=65536)]
 Hidden = Annotated[Sequence[Width], Field(min_length=2)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 40)]
-Order = Annotated[float, Field(gt=0, lt=0.5)]
+Number = _Float
+Weight = Annotated[_Float, Field(ge=0, le=_MOST_WEIGHT)]
+Rate = Annotated[_Float, Field(gt=0)]
+Share = Annotated[_Float, Field(ge=0, lt=1)]
+Seed = Annotated[_Int, Field(ge=0, lt=1 << 40)]
+Order = Annotated[_Float, Field(gt=0, lt=0.5)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)

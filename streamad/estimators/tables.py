@@ -19,9 +19,12 @@ def numbers(estimator: BaseEstimator, X: Table, *, fitting: bool) -> NDArray[np.
 
     Raises `ValueError`, or `TypeError` for a sparse matrix, where X is anything else.
     """
-    x: NDArray[np.float64] = validate_data(
-        estimator, _plain(X), dtype=np.float64, ensure_all_finite=False, reset=fitting
-    )
+    try:
+        x: NDArray[np.float64] = validate_data(
+            estimator, _plain(X), dtype=np.float64, ensure_all_finite=False, reset=fitting
+        )
+    except ValueError as error:
+        raise ValueError(" ".join(str(error).split())) from None  # scikit-learn's go over several lines
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
         found = "NaN, a missing value," if np.isnan(x[row, column]) else "infinity"
