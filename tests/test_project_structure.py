@@ -43,6 +43,7 @@ LAYERS = (
     ("options",),
     ("ports",),
     ("records",),
+    ("seldom",),
     ("errors", "streamad"),
 )
 """Each imports only from layers below its own. `options` are the files of that name in all packages: the config's
@@ -148,7 +149,7 @@ def test_streamad_meets_the_connectors_only_through_entry_points_and_only_in_wir
         for name in imports(m)
         if name.startswith("streamad.")
     }
-    assert seen == {"ports", "records", "errors"}
+    assert seen == {"ports", "records", "errors", "seldom"}
 
 
 def test_heavy_and_optional_libraries_stay_where_they_belong():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamad.errors import InputError, StoreError
 from streamad.learning.given import COMPLETES
-from streamad.runtime.seldom import Seldom
+from streamad.seldom import Seldom
 
 if TYPE_CHECKING:
     from streamad.ports import GivenLabel, Lookup

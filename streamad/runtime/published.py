@@ -11,8 +11,8 @@ from streamad.errors import StateError, UserError
 from streamad.learning.given import GivenLabels
 from streamad.ports import GivenLabel, Mute, Promoted, Reference, Updates, Wanted
 from streamad.runtime.retraining import name
-from streamad.runtime.seldom import Seldom
 from streamad.scoring.sound import read_sound, schema_changes
+from streamad.seldom import Seldom
 from streamad.state.artifacts import write_files
 
 if TYPE_CHECKING:

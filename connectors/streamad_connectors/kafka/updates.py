@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import structlog
 from confluent_kafka import Message
 
 from streamad.ports import GivenLabel, Mute, Promoted, Reference, Wanted
+from streamad.seldom import Seldom
 from streamad_connectors.kafka.chunks import DamagedError
 from streamad_connectors.kafka.control import (
     ANSWERED,
@@ -41,11 +41,6 @@ ARTIFACT_BYTES = 2 << 30
 LABEL_BYTES = 1 << 20
 """The largest label that is read."""
 
-_QUIET = 60.0
-"""Seconds between two warnings about labels."""
-
-_log = structlog.get_logger(__name__)
-
 
 class KafkaUpdates:
     """Reads the labels' and the control topic from their beginnings, and fetches from the models' what is promoted.
@@ -74,9 +69,7 @@ class KafkaUpdates:
         self._labels: list[GivenLabel] = []  # read, not yet handed over
         self._mutes: list[Mute] = []  # the same
         self._begun = False
-        self.skipped = 0
-        """Messages of the labels' topic that are none."""
-        self._untold, self._told_at = 0, -_QUIET
+        self._skipped = Seldom("labels_skipped", time.monotonic)
 
     def poll(self) -> Sequence[GivenLabel | Promoted | Reference | Wanted | Mute]:
         """See `streamad.ports.Updates.poll`. Labels come before what was fetched.
@@ -93,7 +86,7 @@ class KafkaUpdates:
             self._begun = True
         labels, self._labels = self._labels, []
         mutes, self._mutes = self._mutes, []
-        self._tell()
+        self._skipped.tell()
         return [*labels, *news, *mutes, *self._requests.news()]
 
     def close(self) -> None:
@@ -121,8 +114,7 @@ class KafkaUpdates:
         try:
             self._labels.append(GivenLabel(number, read_object(value or b"", LABEL_BYTES)))
         except DamagedError:
-            self.skipped += 1
-            self._untold += 1
+            self._skipped.add(number=number, reason="no JSON object of at most 1 MiB")
 
     def _take_promotion(self, value: bytes) -> None:
         try:
@@ -158,10 +150,3 @@ class KafkaUpdates:
             self._mutes.append(mute)
         except DamagedError as error:
             self._promotions.ignore("mute", None, error)
-
-    def _tell(self) -> None:
-        """Warn of skipped labels."""
-        if self._untold and time.monotonic() - self._told_at >= _QUIET:
-            self._told_at = time.monotonic()
-            _log.warning("labels_skipped", count=self._untold, reason="no JSON object of at most 1 MiB")
-            self._untold = 0
