@@ -131,9 +131,18 @@ class Scorer:
         """Read category codes of this dictionary from now on (values[field][code])."""
         self._encoder = self.model.encoder.bind(values)
 
+    @property
+    def usual(self) -> NDArray[np.float32]:
+        """Examples of the window that the version was trained on, encoded [R, D]."""
+        return self._explainer.examples
+
+    def encode(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Decoded rows ([n, N], [n, C]) as the detector reads them, [n, D]."""
+        return self._encoder.encode(numbers, codes)
+
     def score(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> Scores:
         """Score decoded rows; every row depends on itself alone."""
-        scored = self.model.score(self._encoder.encode(numbers, codes))
+        scored = self.model.score(self.encode(numbers, codes))
         if not self.labeled:
             p_value = self._calibration.p_values(scored.score)
             return Scores(scored.score, p_value, None, scored.features, scored.score)
@@ -149,7 +158,7 @@ class Scorer:
         if self._examples is None:
             self._examples = self.model.score(self._explainer.examples)
         ordinary = self._calibration.p_values(self._moved(self._examples)) >= threshold
-        x = self._encoder.encode(numbers, codes)
+        x = self.encode(numbers, codes)
         return self._explainer.explain(x, lambda x: self._moved(self.model.score_few(x)), ordinary, count)
 
     def _moved(self, scored: Scored) -> NDArray[np.float64]:
@@ -158,7 +167,7 @@ class Scorer:
 
     def features(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
         """What the head reads of decoded rows, [n, F]; every row depends on itself alone."""
-        return self.model.score(self._encoder.encode(numbers, codes)).features
+        return self.model.score(self.encode(numbers, codes)).features
 
     def learn(self, event: str, features: NDArray[np.float64], verdict: Label) -> None:
         """Learn the label of an event with these features [F], at a cost that does not grow with the labels before it.
@@ -181,7 +190,7 @@ class Scorer:
 
     def meet(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> None:
         """As `extend`, with rows that this version has not scored."""
-        scored = self.model.score(self._encoder.encode(numbers, codes))
+        scored = self.model.score(self.encode(numbers, codes))
         self.extend(scored.features, scored.score)
 
     def refer_to(self, arrays: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from streamad.models.head import Label
@@ -33,10 +34,18 @@ _BETTER = 0.02
 """By so much the share of planted anomalies found must differ: two trainings alike but for the seed do less."""
 _FLOOD = 1.5
 """So many times the alerts that the budget allows are too many."""
-_SUSPICIOUS = 0.2
-"""Where so many recent records surprise the version in force, a flood is as likely as a change of what is normal."""
+_SUSPICIOUS = 0.25
+"""Where so many recent records are of new kinds, a flood is as likely as a change of what is normal."""
+_COMPARED = 1000
+"""Recent records that are looked at for new kinds."""
+_ALIKE = 20
+"""So many of these, alike, are a kind."""
 _KEPT = 0.5
 """The share of what the champion finds that the challenger must find as well."""
+_ROUNDING = 1e-3
+"""Distances are that exact."""
+_LEAST_SEEN = 0.5
+"""The share of the rows that the champion was made of that a challenger must have as well."""
 _FORGIVEN = 0.03
 """The share of labels that a challenger may get wrong where the champion does not, and one."""
 _GROUP = 3
@@ -82,7 +91,7 @@ def hold(champion: Scorer, challenger: Scorer, evidence: Evidence) -> Trial:
     refusal = (
         _blind(after, evidence, numbers)
         or _floods(after, _level(evidence), numbers)
-        or _got_used(before, after, _level(evidence), numbers)
+        or _got_used(champion, after, evidence, numbers)
         or _forgot(champion, challenger, evidence, numbers)
     )
     if refusal:
@@ -117,20 +126,33 @@ def _floods(challenger: Scores, level: float, numbers: Numbers) -> str | None:
     return None
 
 
-def _got_used(champion: Scores, challenger: Scores, level: float, numbers: Numbers) -> str | None:
-    """Whether it has taken for normal what the champion finds anomalous: a flood in its window."""
-    suspect = champion.p_value < level
-    share = float(suspect.mean())
-    numbers["suspicious_share"] = share
+def _got_used(champion: Scorer, challenger: Scores, evidence: Evidence, numbers: Numbers) -> str | None:
+    """Whether it has taken for normal what came in numbers since the champion was trained: a flood in its window."""
+    rows = np.linspace(0, len(evidence.numbers) - 1, min(len(evidence.numbers), _COMPARED)).astype(np.int64)
+    normal = ~evidence.anomaly
+    known = champion.encode(evidence.labeled_numbers[normal], evidence.labeled_codes[normal])
+    recent = champion.encode(evidence.numbers[rows], evidence.codes[rows])
+    suspect = rows[_of_new_kinds(recent, np.vstack([champion.usual, known]))]
+    numbers["suspicious_share"] = share = len(suspect) / len(rows)
     if share < _SUSPICIOUS:
         return None
+    level = _level(evidence)
     numbers["suspects_kept"] = kept = float((challenger.p_value[suspect] < level).mean())
     if kept < _KEPT:
         return (
-            f"{share:.0%} of recent records surprise the version in force, and it alerts on {kept:.0%} of these: "
-            "label some of them if they are normal"
+            f"{share:.0%} of recent records are of kinds that the version in force had not seen, and it alerts on "
+            f"{kept:.0%} of these: label some of them if they are normal"
         )
     return None
+
+
+def _of_new_kinds(recent: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which encoded rows [n, D] have `_ALIKE` others nearer than any of the known ones [m, D]."""
+    if len(recent) <= _ALIKE:
+        return np.zeros(len(recent), np.bool_)
+    rows = torch.from_numpy(recent)
+    alike = torch.cdist(rows, rows).kthvalue(_ALIKE + 1).values  # the nearest is the row itself
+    return (torch.cdist(rows, torch.from_numpy(known)).amin(1) > alike + _ROUNDING).numpy()
 
 
 def _forgot(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: Numbers) -> str | None:
@@ -141,8 +163,8 @@ def _forgot(champion: Scorer, challenger: Scorer, evidence: Evidence, numbers: N
     before, after = (scorer.score(*rows).p_value < level for scorer in (champion, challenger))
     right = before == evidence.anomaly, after == evidence.anomaly
     numbers["labeled_right_before"], numbers["labeled_right"] = (float(r.mean()) for r in right)
-    lost, won = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
-    if lost - won > 1 + _FORGIVEN * len(evidence.anomaly):
+    lost = int((right[0] & ~right[1]).sum())
+    if lost > 1 + _FORGIVEN * len(evidence.anomaly):
         return f"it is wrong about {lost} labeled records that the version in force is right about"
     for group in _kinds(evidence):
         if after[group].sum() < _KEPT * before[group].sum():
@@ -168,8 +190,12 @@ def _found(recent: Scores, planted: Scores, level: float) -> float:
 def on_trial(champion: Artifact, challenger: Artifact, snapshot: Snapshot) -> Trial:
     """Hold the trial of two artifacts on what the snapshot holds of recent and labeled rows.
 
-    A challenger that cannot score is refused.
+    A challenger that cannot score is refused, and one that has seen little.
     """
+    seen_before, seen = (len(tensors["reference.score"]) for _, tensors in (champion, challenger))
+    if seen < _LEAST_SEEN * seen_before:
+        why = f"it has seen {seen:,} held-out records, the version in force {seen_before:,}"
+        return Trial(promoted=False, reason=why)
     try:
         before, after = (_scorer(artifact, snapshot) for artifact in (champion, challenger))
     except ValueError as error:
