@@ -103,9 +103,22 @@ def test_at_a_desk_a_label_of_an_event_that_went_with_its_topic_needs_the_record
     ]
 
 
-def test_what_is_told_of_another_topic_or_by_somebody_else_does_not_count():
+def test_what_is_told_of_the_first_topic_holds_under_another_signing_key_too(broker, names, feed):
+    one = feed()
+    with active(broker, names, key=None, records=TopicId(options(broker), HERE, one.topic, 1)):
+        pass
+    one.make_anew()
+    records = TopicId(options(broker), HERE, one.topic, 1)
+    with active(broker, names, key=KEY, records=records):
+        records.ask()
+        first_topic(options(broker), HERE, names.control, KEY)(records)
+    assert records.replaced
+    assert len(told(broker, names)) == 1
+
+
+def test_what_is_no_mark_or_is_told_of_another_topic_does_not_count():
     ledger = Ledger(KEY, 1000)
-    ledger.enter(records_key("conn"), write_records("conn", "x", None))
+    ledger.enter(records_key("conn"), write_records("conn", "x", KEY))
     assert (ledger.records, ledger.refusals.count) == ({}, 1)
     ledger.enter(records_key("conn"), write_records("conn", "A" * 22 + ":1", KEY))
     records = TopicId(None, HERE, "other", 6)

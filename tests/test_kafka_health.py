@@ -139,6 +139,7 @@ def test_a_paused_partition_is_read_again_only_when_it_was_elsewhere(broker, opt
         reader.read()
     assert reader.positions[f"{options.topic}/1"]["offset"] == 20
     assert reader.source.figures(reader.positions).paused == (f"{options.topic}/1",)
+    until(lambda: reader.read() and reader.lag() == {0: 0, 1: 20})
     reader.source.renew()
     until(lambda: reader.read() and reader.positions[f"{options.topic}/1"]["offset"] == 40)
     assert reader.source.figures(reader.positions).paused == ()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import processes
 import pytest
+from confluent_kafka.admin import NewPartitions
 from feeds import stored_alerts, write_kafka_config, write_log
 from kafka_broker import Broker
 from kafka_feed import STEADY, Feed, Polling, blocks_of, places, polled, some, wait_for
-from kafka_topics import committed, make_topics
+from kafka_topics import admin, committed, led, make_topics
 from streamad_connectors.kafka.overview import lag_of
 from streamad_connectors.kafka.sink import SharedPlaces
 from streamad_connectors.kafka.topic_id import Mark
@@ -111,6 +112,33 @@ def test_a_partition_that_the_new_topic_has_not_is_left_out_or_stops(feed):
     alone = one.member(alone=True, on_lost="earliest")
     alone.seek(kept)
     assert one.places(polled(alone, some(30))) == places(0, 0, 30)
+
+
+def test_who_went_over_to_a_smaller_topic_is_not_stopped_again_and_reads_a_partition_that_comes_back(feed):
+    one = feed(2)
+    for number in range(2):
+        one.produce([b"a"] * 20, partition=number)
+    kept = {name: cursor for cursors, _, _ in blocks_of(one.replay()) for name, cursor in cursors.items()}
+    one.make_anew(1)
+    one.produce([b"b"] * 30, partition=0)
+
+    def read(rows, **options):
+        member = one.member(alone=True, **options)
+        member.seek(kept)
+        blocks = polled(member, some(rows))
+        member.close()
+        for block in blocks:
+            kept.update(block.cursors)
+        return one.places(blocks)
+
+    assert read(30, on_lost="earliest") == places(0, 0, 30)
+    one.produce([b"c"], partition=0)
+    assert read(1, on_lost="stop") == ["0@30"]
+    client = admin(one.broker)
+    client.create_partitions([NewPartitions(one.topic, 2)])[one.topic].result(30)
+    wait_for(lambda: led(client, one.topic) == 2)
+    one.produce([b"d"] * 5, partition=1)
+    assert read(5, on_lost="latest") == places(1, 0, 5)
 
 
 def test_of_a_topic_made_anew_all_is_left_to_a_group_that_has_read_the_old_one(feed):

@@ -110,6 +110,33 @@ def test_a_version_that_is_wrong_about_labels_that_the_one_in_force_knows_is_ref
     assert "labeled" in trial.reason
 
 
+def test_a_version_made_of_few_records_does_not_take_over_from_one_made_of_many(recent, honest):
+    few = replace(
+        recent, numbers=recent.numbers[:900], codes=recent.codes[:900], records=recent.records[:900]
+    )
+    trial = on_trial(honest, fit(few), recent)
+    assert not trial.promoted
+    assert trial.reason.startswith("it has seen ")
+
+
+def test_a_flood_is_not_taken_for_normal_until_some_of_it_is_labeled_so(recent, honest):
+    numbers = recent.numbers.copy()
+    numbers[::3] = [0.3, -0.3, 0.1] + 1e-4 * np.random.default_rng(4).standard_normal((2000, 3))
+    flooded = replace(recent, numbers=numbers)
+    challenger = fit(flooded)
+    trial = on_trial(honest, challenger, flooded)
+    assert not trial.promoted
+    assert "% of recent records are of kinds that the version in force had not seen" in trial.reason
+    labeled = replace(
+        flooded,
+        labeled_numbers=numbers[:90:3],
+        labeled_codes=flooded.codes[:90:3],
+        labeled_verdict=np.zeros(30, np.int8),
+        labeled_events=tuple(f"f/{row}" for row in range(30)),
+    )
+    assert on_trial(honest, challenger, labeled).numbers["suspicious_share"] < 0.1
+
+
 def test_what_is_planted_depends_on_its_seed_alone_and_keeps_to_the_values_that_there_are():
     numbers, codes = rows(500, 5)
     one, again, other = (plant(numbers, codes, 50, seed) for seed in (1, 1, 2))

@@ -91,11 +91,11 @@ class Gauge:
 
         Of a partition of which nothing is fetched only the broker knows: `ask` it, unless it is away.
         """
-        if span.end >= 0 and span.end >= span.handed:
+        if not ask and span.end >= 0 and span.end >= span.handed:
             return span.end
         partition = TopicPartition(self.topic, number)
         for cached in (False, True) if ask else (True,):
             with suppress(KafkaException):  # a client that is only just starting knows nothing
                 if bounds := consumer.get_watermark_offsets(partition, _ASK_SECONDS, cached=cached):
                     return bounds[1]
-        return -1
+        return span.end if ask else -1

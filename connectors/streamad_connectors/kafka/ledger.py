@@ -84,7 +84,7 @@ class Ledger:
         elif (number := version_named(key)) is not None:
             self._enter_version(number, value)
         elif value is not None and key.startswith(RECORDS):
-            topic, mark = read_records(value, self._key)
+            topic, mark = read_records(value)
             self.records.setdefault(topic, mark)
         elif value is not None and key in _READ:
             _READ[key](value, self._key)

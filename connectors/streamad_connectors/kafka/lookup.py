@@ -55,8 +55,7 @@ class KafkaLookup:
         place = place_of(self._topic.name, position)
         if place is None:
             raise InputError(f"{position} is no position in topic {self._topic.name}")
-        if not self._is_of_this_topic(place):
-            raise InputError(f"{position} is a position in a topic of this name that was deleted")
+        self._check_topic(place, position, within=_ASK_SECONDS)
         try:
             message = self._message(place.partition, place.offset)
         except KafkaException as failed:
@@ -67,7 +66,10 @@ class KafkaLookup:
             raise meant from None
         except OutOfTouchError:
             return None
-        return None if message is None else self._topic.block([message], {})
+        if message is None:
+            return None
+        self._check_topic(place, position, within=0)  # another topic may have had the name when it was read
+        return self._topic.block([message], {})
 
     def close(self) -> None:
         """See `streamad.ports.Lookup.close`."""
@@ -77,16 +79,17 @@ class KafkaLookup:
     def _consumer(self) -> Consumer:
         return self._topic.connection.client
 
-    def _is_of_this_topic(self, place: Place) -> bool:
-        """Whether a place is of the topic that there is and not of one that had its name, as far as is known."""
+    def _check_topic(self, place: Place, position: str, *, within: float) -> None:
+        """Raise `InputError` for a place in a topic that had the name, as brokers said `within` the last seconds."""
         records = self._topic.id
-        if time.monotonic() - self._asked >= _ASK_SECONDS:
+        if time.monotonic() - self._asked >= within:
             records.ask()
             self._asked = time.monotonic()
         if records.known is not None and records.known != self._heeded:
             self._heed(records)
             self._heeded = records.known
-        return records.has(place.generation)
+        if not records.has(place.generation):
+            raise InputError(f"{position} is a position in a topic of this name that was deleted")
 
     def _message(self, number: int, offset: int) -> Message | None:
         if offset >= self._end(number, offset):

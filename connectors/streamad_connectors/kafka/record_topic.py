@@ -110,15 +110,20 @@ class RecordTopic:
     def offsets_of(self, positions: Positions, *, alone: bool) -> dict[int, int]:
         """The offsets of positions, by partition.
 
-        Positions in a topic that was deleted are left out, as the group has others, unless it is `alone`.
+        Positions in a topic that was deleted are left out, as the group has others, unless it is `alone`; then, too, those
+        in partitions that came later, or that were gone when the feed went over to the topic that there is.
         """
-        found: dict[int, int] = {}
-        for name, cursor in positions.items():
-            number, offset, mark = int(name.rpartition("/")[2]), int(cursor["offset"]), cursor.get("topic")
+        cursors = [
+            (int(name.rpartition("/")[2]), int(cursor["offset"]), cursor.get("topic"))
+            for name, cursor in positions.items()
+        ]
+        for _, _, mark in cursors:
             self.id.heed(mark)
-            if not self.id.is_another(mark):
-                found[number] = offset
-            elif alone and self.has(number, offset):
+        found = {number: offset for number, offset, mark in cursors if not self.id.is_another(mark)}
+        gone_over = any(self.id.is_of(mark) for _, _, mark in cursors)
+        for number, offset, mark in cursors if alone else ():
+            passed = self.id.is_new(number) if number in self.partitions else gone_over
+            if self.id.is_another(mark) and not passed and self.has(number, offset):
                 found[number] = self.offset_instead(number, offset, mark)
         return found
 

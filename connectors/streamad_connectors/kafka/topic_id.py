@@ -134,6 +134,10 @@ class TopicId:
             told = str(answer.result().topic_id)
             self.known = None if told == _NONE else told
 
+    def is_of(self, text: str | None) -> bool:
+        """Whether what has this mark is known to be of the topic that there is."""
+        return self.known is not None and Mark.of(text).id == self.known
+
     def is_another(self, text: str | None) -> bool:
         """Whether what has this id or mark is of a topic that was deleted; not where an id is not known."""
         told = Mark.of(text).id
