@@ -92,13 +92,19 @@ def test_a_position_kept_elsewhere_is_known_to_be_of_a_topic_that_was_deleted(fe
     assert polled(later, some(30))[0].position(0) == told_apart
 
 
-def test_a_partition_that_the_new_topic_has_not_is_left_out_or_stops(feed):
+def made_smaller(feed):
+    """A topic that had two partitions and has one, and the cursors of who had read the old one."""
     one = feed(2)
     for number in range(2):
         one.produce([b"a"] * 20, partition=number)
     kept = {name: cursor for cursors, _, _ in blocks_of(one.replay()) for name, cursor in cursors.items()}
     one.make_anew(1)
     one.produce([b"b"] * 30, partition=0)
+    return one, kept
+
+
+def test_a_partition_that_the_new_topic_has_not_is_left_out_or_stops(feed):
+    one, kept = made_smaller(feed)
     kept = dict(sorted(kept.items(), reverse=True))
     for source in (one.replay(), one.member(alone=True)):
         with pytest.raises(
@@ -115,12 +121,7 @@ def test_a_partition_that_the_new_topic_has_not_is_left_out_or_stops(feed):
 
 
 def test_who_went_over_to_a_smaller_topic_is_not_stopped_again_and_reads_a_partition_that_comes_back(feed):
-    one = feed(2)
-    for number in range(2):
-        one.produce([b"a"] * 20, partition=number)
-    kept = {name: cursor for cursors, _, _ in blocks_of(one.replay()) for name, cursor in cursors.items()}
-    one.make_anew(1)
-    one.produce([b"b"] * 30, partition=0)
+    one, kept = made_smaller(feed)
 
     def read(rows, **options):
         member = one.member(alone=True, **options)

@@ -137,8 +137,8 @@ def write_records(topic: str, mark: str, key: bytes | None) -> bytes:
 def read_records(value: bytes) -> tuple[str, str]:
     """What `write_records` was given, also under another signing key: a new key does not make the topic a new one.
 
-    Whoever forges it makes positions longer than they need be, and can have a feed stopped, but hides no record. Raises
-    `DamagedError` for anything else.
+    Who can write the topic can so have a partition without an offset begun as ``on_lost`` says and not ``start``: stopped,
+    or at its end. Raises `DamagedError` for anything else.
     """
     tree = _checked("records", value, None)
     topic, mark = tree.get("topic"), tree.get("mark")
