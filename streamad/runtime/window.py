@@ -24,6 +24,10 @@ _SILENCE = 10.0
 """Seconds without a row after which a window counts as gone."""
 
 
+_TOPIC_ID = 22
+"""Letters of an id at the begin of what cursors say as ``topic``."""
+
+
 class Start(NamedTuple):
     """Where a committed batch begins."""
 
@@ -83,14 +87,16 @@ class Window:
 def reread(feed: Feed, committer: Committer, start: Start) -> list[Batch]:
     """The batches from `start` up to the last commit, decoded as they were.
 
-    What is of another file in the old one's place, and all behind it, is left out.
+    What is of another file or topic in the old one's place, and all behind it, is left out.
     """
     rows, source, number = feed.config.limits.batch_records, feed.source, start.first
     window: list[Batch] = []
     before = dict(start.before)
-    source.seek(start.before)
+    there = _same_topics(before, committer.positions)
+    if there:
+        source.seek(before)
     heard = feed.clock.seconds()
-    while number < committer.records:
+    while there and number < committer.records:
         block = source.poll(min(rows, committer.records - number), 1.0)
         if isinstance(block, Block) and not len(block):
             before |= block.cursors
@@ -100,19 +106,33 @@ def reread(feed: Feed, committer: Committer, start: Start) -> list[Batch]:
         heard = feed.clock.seconds()
         mark = None if window else start.mark
         if not isinstance(block, Block) or not _belongs(block, committer.positions, mark):
-            log.warning("window_incomplete", missing=committer.records - number)
+            there = False
             break
         batch = feed.decoder.decode(block, number, learn=False)
         committer.remember(batch, dict(before))
         before |= block.cursors
         window.append(batch)
         number += len(batch)
+    if not there:
+        log.warning("window_incomplete", missing=committer.records - number)
     return window
 
 
 def _belongs(block: Block, positions: Positions, mark: str | None) -> bool:
     """Whether a block is part of the window; `mark` is what its first payload must be."""
-    return block.cursors.keys() <= positions.keys() and mark in (None, mark_of(block))
+    known = block.cursors.keys() <= positions.keys()
+    return known and _same_topics(block.cursors, positions) and mark in (None, mark_of(block))
+
+
+def _same_topics(some: Positions, others: Positions) -> bool:
+    """Whether no cursors of one partition are known to be of two topics: one that is made anew has another id."""
+    shared = some.keys() & others.keys()
+    return all(len({_topic(some[name]), _topic(others[name])} - {""}) < 2 for name in shared)
+
+
+def _topic(cursor: Cursor) -> str:
+    """The id of the topic that a cursor is of, if it says so; what else it says of the topic may change."""
+    return str(cursor.get("topic", ""))[:_TOPIC_ID]
 
 
 def mark_of(block: Block) -> str:
