@@ -17,7 +17,7 @@ from streamad.ports import End, Idle, SourceContext
 
 QUICK = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 200, "topic.metadata.refresh.interval.ms": 500}
 STEADY = {"session.timeout.ms": 20_000, "topic.metadata.refresh.interval.ms": 300_000}
-"""For a topic that is made anew: a member that looks at the metadata meanwhile ends, as there is no such topic."""
+"""For a topic that is made anew: a member does not see that there was none meanwhile."""
 SECONDS = 30.0
 RECORD_BYTES = 1 << 20
 
@@ -88,12 +88,18 @@ class Feed:
     def make_anew(self, partitions=1):
         """Delete the topic, and make another one of its name. Returns the old one's id."""
         before = self.topic_id()
+        self.delete()
+        self.make(partitions)
+        return before
+
+    def delete(self):
         delete_topics(self.broker, [self.topic])
         wait_for(lambda: self.topic not in admin(self.broker).list_topics(timeout=SECONDS).topics)
+
+    def make(self, partitions=1):
         client = admin(self.broker)
         client.create_topics([NewTopic(self.topic, partitions, 1)])[self.topic].result(SECONDS)
         wait_for(lambda: led(client, self.topic) == partitions)
-        return before
 
     def delete_before(self, offsets):
         """As retention does."""

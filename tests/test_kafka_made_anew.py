@@ -23,6 +23,9 @@ from streamad.state.queries import Reader
 
 pytestmark = pytest.mark.kafka
 
+SOON = {"topic.metadata.refresh.interval.ms": 500, "topic.metadata.propagation.max.ms": 500}
+"""For a member that is to see soon that a topic, or a broker, is gone or back."""
+
 
 def made_anew(one, offset, holds=100):
     return (
@@ -224,6 +227,42 @@ def test_a_topic_made_anew_while_a_member_reads_stops_it_and_those_that_are_star
     assert one.places(polled(told_to_go_on, some(10))) == places(0, 0, 10)
 
 
+def away_for_long(one, member):
+    """Delete the topic that it reads, and make it anew when the member has noticed."""
+    with capture_logs() as logs, Polling(member):
+        one.delete()
+        wait_for(lambda: any("is not there any more" in entry.get("said", "") for entry in logs))
+    one.make()
+    one.produce([b"b"] * 30, partition=0)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_topic_that_is_away_for_long_is_waited_for_and_begun_anew_as_on_lost_says(feed, alone):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member(alone=alone, on_lost="earliest", client=SOON)
+    polled(member, ends_at(one, 20))
+    away_for_long(one, member)
+    now = one.topic_id()
+    found = polled(member, lambda found: len(rows_of(one, found, now)) == 30)
+    assert rows_of(one, found, now) == places(0, 0, 30)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_topic_that_is_away_for_long_stops_who_reads_it_once_it_is_made_anew(feed, alone):
+    one = feed()
+    one.produce([b"a"] * 20, partition=0)
+    member = one.member(alone=alone, client=SOON)
+    polled(member, ends_at(one, 20))
+    away_for_long(one, member)
+    with pytest.raises(
+        InputError, match="is to be read next, but the topic was deleted and made anew since then"
+    ):
+        polled(member)
+
+
 @pytest.mark.usefixtures("looked_at_often")
 def test_a_topic_made_anew_is_begun_anew_alone_and_nothing_is_revoked(feed):
     one = feed()
@@ -260,8 +299,7 @@ def test_a_topic_made_anew_after_its_broker_was_restarted_is_noticed_too(tmp_pat
     with Broker(tmp_path / "broker") as broker:
         one = Feed(broker, make_topics(broker, {"records": 1})["records"])
         one.produce([b"a"] * 20, partition=0)
-        steady = STEADY | {"session.timeout.ms": 45_000}
-        member = one.member(on_lost="earliest", client=steady)
+        member = one.member(on_lost="earliest", client=SOON | {"session.timeout.ms": 45_000})
         with Polling(member) as reading:
             wait_for(lambda: ends_at(one, 20)(reading.found))
             broker.stop()
@@ -290,8 +328,12 @@ def test_a_state_directory_goes_on_with_a_topic_that_was_made_anew(tmp_path, fee
         one.produce(lines, partition=0)
     generations = {alert["event_id"].partition("@")[0] for alert in stored_alerts(state)}
     assert len(generations) == 2
-    incomplete = [line for line in (tmp_path / "run.log").read_text().splitlines() if "window_incomplete" in line]
-    assert len(incomplete) == 1  # equal records, of another topic: they are scored before anything learns from them
+    incomplete = [
+        line for line in (tmp_path / "run.log").read_text().splitlines() if "window_incomplete" in line
+    ]
+    assert (
+        len(incomplete) == 1
+    )  # equal records, of another topic: they are scored before anything learns from them
 
 
 def records_in(state):

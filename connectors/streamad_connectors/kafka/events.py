@@ -115,6 +115,10 @@ class ClientEvents:
             _log.info("kafka_answers_again", brokers=self.brokers, seconds=round(seconds, 1))
         self.away, self.problem, self.refusal = False, "", None
 
+    def missing(self, topic: str) -> None:
+        """A topic that was there is gone."""
+        self._warn("TOPIC", f"topic {topic} is not there any more: waiting until there is one of this name")
+
     def _failed(self, said: str) -> None:
         """Remember why an attempt failed; the next ones will mostly say the same."""
         if said != self.problem:

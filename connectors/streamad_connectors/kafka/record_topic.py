@@ -25,6 +25,7 @@ from streamad.errors import InputError
 from streamad.ports import Positions
 from streamad.records.batch import Block
 from streamad_connectors.kafka.connection import (
+    MISSING,
     PATIENCE,
     Connection,
     check_reachable,
@@ -279,7 +280,15 @@ class RecordTopic:
         return found
 
     def heed(self, error: KafkaError) -> None:
-        """What the client says in a message's place and does not mend by itself. Raises what ends the reading."""
+        """What the client says in a message's place and does not mend by itself. Raises what ends the reading.
+
+        A topic that was there and is gone is waited for: what `on_lost` says counts once there is one of its name.
+        """
+        if (
+            error.name() in MISSING and self.id.known is not None
+        ):  # deleted while it is read, or made anew just now
+            self.connection.events.missing(self.name)
+            return
         if not error.retriable() and error.code() != KafkaError._MAX_POLL_EXCEEDED:  # joins again by itself
             raise streamad_error(error, f"reading topic {self.name}", self.connection.events)
         self.connection.events.on_error(error)
