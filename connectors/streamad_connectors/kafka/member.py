@@ -268,7 +268,7 @@ class KafkaSource:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._begin(number, offset)
         else:
-            self._topic.heed(error)
+            self._topic.heed_or_wait(error)
 
     def _end(self, number: int | None, offset: int | None) -> None:
         span = self._spans.get(number or 0)

@@ -279,16 +279,15 @@ class RecordTopic:
         assert found is not None
         return found
 
-    def heed(self, error: KafkaError) -> None:
-        """What the client says in a message's place and does not mend by itself. Raises what ends the reading.
-
-        A topic that was there and is gone is waited for: what `on_lost` says counts once there is one of its name.
-        """
-        if (
-            error.name() in MISSING and self.id.known is not None
-        ):  # deleted while it is read, or made anew just now
+    def heed_or_wait(self, error: KafkaError) -> None:
+        """As `heed`, but a topic that was there and is gone is waited for: `on_lost` counts once there is one again."""
+        if error.name() in MISSING and self.id.known is not None:
             self.connection.events.missing(self.name)
-            return
+        else:
+            self.heed(error)
+
+    def heed(self, error: KafkaError) -> None:
+        """What the client says in a message's place and does not mend by itself. Raises what ends the reading."""
         if not error.retriable() and error.code() != KafkaError._MAX_POLL_EXCEEDED:  # joins again by itself
             raise streamad_error(error, f"reading topic {self.name}", self.connection.events)
         self.connection.events.on_error(error)

@@ -187,5 +187,5 @@ class KafkaTail:
             if number in self._spans:
                 self._spans[number].end = message.offset() or 0
         elif error.name() != "GROUP_AUTHORIZATION_FAILED":  # we are in no group, and need no right on one
-            self._topic.heed(error)
+            self._topic.heed_or_wait(error)
         return False
