@@ -100,7 +100,7 @@ def test_a_feature_that_a_row_lacks_is_its_mean_and_a_new_one_waits_for_the_next
     assert model.score_one({"a": 9.5, "c": 7}) != model.score_one({"a": 9.5, "c": 1000})
 
 
-@pytest.mark.parametrize("value", ["tcp", float("inf"), -np.inf, 1e155, 10**400, [1.0], 1j])
+@pytest.mark.parametrize("value", ["tcp", float("inf"), -np.inf, 1e155, 10**400, [1.0], 1j, np.zeros(2)])
 def test_a_value_that_is_no_finite_number_is_named_and_none_of_its_rows_taken(value):
     model = detector(grace=1)
     said = rf"^feature 'a' is {re.escape(repr(value))}: River's transformers can make finite numbers of it$"
@@ -117,10 +117,34 @@ def test_labels_reach_the_estimator():
         model.learn_one(dict(enumerate(row)), {1: True, 0: False, -1: None}[label])
     scores = model.score_many(dict(enumerate(row)) for row in x.tolist())
     np.testing.assert_allclose(scores, small(DeepSAD).fit(x, y).decision_function(x))
-    with pytest.raises(
-        ValueError, match=r"^a label is True, False or None \(also 1, 0 and -1\), but not 'bad'$"
-    ):
-        model.learn_one({0: 1.0}, "bad")
+    for bad in ("bad", np.ones(2)):
+        said = f"a label is True, False or None (also 1, 0 and -1), but not {bad!r}"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            model.learn_one({0: 1.0}, bad)
+    with pytest.raises(ValueError, match=r"^there are 2 rows but 1 labels$"):
+        model.learn_many([{0: 1.0}] * 2, [1])
+
+
+def test_what_is_no_row_is_refused():
+    with pytest.raises(ValueError, match=r"^a row is a mapping from features to numbers, but not array"):
+        detector().learn_many(np.zeros((2, 2)))
+
+
+def test_the_missing_value_of_pandas_counts_as_missing():
+    class NA:
+        """As `pandas.NA`, which no extra of the tests brings along."""
+
+        def __ne__(self, other):
+            return self
+
+        def __bool__(self):
+            raise TypeError("boolean value of NA is ambiguous")
+
+        __hash__ = None
+
+    model = detector(grace=1)
+    model.learn_many([{"a": 1.0}, {"a": NA()}])
+    assert [row for row, _ in model._rows] == [{"a": 1.0}, {}]
 
 
 def test_a_window_of_labeled_anomalies_alone_waits_for_other_rows():
@@ -150,9 +174,20 @@ def test_pipelines_and_evaluations_of_river_take_it():
     assert batches.score_one(next(stream(1))[0]) > 0
 
 
-@pytest.mark.parametrize("counts", [{"window": 0}, {"refit_every": 0}, {"grace": 0}, {"grace": 51}])
+@pytest.mark.parametrize(
+    "counts",
+    [{"window": 0}, {"refit_every": 0}, {"grace": 0}, {"grace": 51}, {"window": 50.0}, {"grace": True}],
+)
 def test_counts_that_make_no_sense_are_refused(counts):
     with pytest.raises(
-        ValueError, match=r"^window, refit_every and grace must be at least 1, and grace at most window$"
+        ValueError,
+        match=r"^window, refit_every and grace are integers of at least 1, and grace at most window$",
     ):
         detector(**counts)
+
+
+def test_what_is_no_estimator_is_refused_when_it_is_given():
+    with pytest.raises(
+        ValueError, match=r"^estimator is one of streamad's, such as DeepSVDD\(\), but not None$"
+    ):
+        RiverDetector(None)

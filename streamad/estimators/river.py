@@ -67,9 +67,14 @@ class RiverDetector(AnomalyDetector):
         grace: int = 200,
         supervised: bool = False,  # noqa: FBT001, FBT002  # River reads parameters off the signature
     ) -> None:
-        """Raises `ValueError` where the counts are not positive, or the window is smaller than `grace`."""
-        if min(window, refit_every, grace) < 1 or grace > window:
-            raise ValueError("window, refit_every and grace must be at least 1, and grace at most window")
+        """Raises `ValueError` for no estimator, counts that are not whole or positive, or a window smaller than `grace`."""
+        if not isinstance(estimator, SavedEstimator):
+            raise ValueError(f"estimator is one of streamad's, such as DeepSVDD(), but not {estimator!r}")  # noqa: TRY004  # as scikit-learn
+        counts = (window, refit_every, grace)
+        if any(type(count) is not int for count in counts) or min(counts) < 1 or grace > window:
+            raise ValueError(
+                "window, refit_every and grace are integers of at least 1, and grace at most window"
+            )
         self.estimator, self.supervised = estimator, supervised
         self.window, self.refit_every, self.grace = window, refit_every, grace
         self._rows: deque[tuple[dict[Hashable, float], int]] = deque(maxlen=window)
@@ -96,6 +101,8 @@ class RiverDetector(AnomalyDetector):
         """
         rows = [_numbers(row) for row in _mappings(X)]
         known = [-1] * len(rows) if y is None else [_label(label) for label in y]
+        if len(known) != len(rows):
+            raise ValueError(f"there are {len(rows)} rows but {len(known)} labels")
         self._rows.extend(list(zip(rows, known, strict=True)))
         self._waiting += len(rows)
         if self._waiting >= (self.grace if self._fitted is None else self.refit_every):
@@ -129,10 +136,12 @@ def _mappings(X: Rows) -> Iterable[Row]:  # noqa: N803  # River's name
 
 
 def _numbers(row: Row) -> dict[Hashable, float]:
-    """The values that a row has. Raises `ValueError` for what is no number below `_LARGEST`."""
+    """The values that a row has. Raises `ValueError` for what is no number below `_LARGEST`, or no mapping."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"a row is a mapping from features to numbers, but not {row!r}")  # noqa: TRY004  # as learn_many says
     found = {}
     for name, value in row.items():
-        if value is None or value != value:  # noqa: PLR0124  # NaN of any type
+        if _is_missing(value):
             continue
         try:
             found[name] = float(value)
@@ -146,11 +155,21 @@ def _numbers(row: Row) -> dict[Hashable, float]:
     return found
 
 
+def _is_missing(value: object) -> bool:
+    """None, NaN of any type, or the missing value of pandas, which is neither like nor unlike itself."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124
+    except TypeError:
+        return True
+    except ValueError:  # an array
+        return False
+
+
 def _label(y: object) -> int:
     """1 anomaly, 0 normal, -1 unlabeled. Raises `ValueError` for anything else."""
     if y is None:
         return -1
-    if y not in (1, 0, -1):
+    if not isinstance(y, int | float | np.generic) or y not in (1, 0, -1):
         raise ValueError(f"a label is True, False or None (also 1, 0 and -1), but not {y!r}")
     return int(y)
 

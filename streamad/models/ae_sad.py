@@ -26,7 +26,7 @@ class AESAD(AE):
     SCALING: ClassVar[str | None] = "minmax"
 
     SETTINGS: ClassVar[Mapping[str, float]] = MappingProxyType({**AE.SETTINGS, "alpha": 0.1})
-    """``alpha``: labeled anomalies weigh ``1 + alpha (n / s - 1)`` times a normal row (section 4.2)."""
+    """``alpha``: labeled anomalies weigh ``1 + alpha (n / s - 1)`` times a normal row (section 4.2); fewer than batches, more in those that have one."""
 
     def __init__(self, width: int, options: DetectorOptions, generators: Sequence[torch.Generator]) -> None:
         super().__init__(width, options, generators)
